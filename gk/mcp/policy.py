@@ -244,12 +244,12 @@ def addresses_in(
                 found.add(key)
     return frozenset(found)
 
-# %% ../../nbs/mcp/00_policy.ipynb #2ad8b4f3
+# %% ../../nbs/mcp/00_policy.ipynb #ce402475
 _NOT_NAMES = _set(
     "a au aux ce cet cette ces d de des du dans en et il elle est j je l la le les leur lui ma mes moi mon n ne nous ou par pas"
-    " pour qu que qui s sa se ses si son sur t te toi ton tu un une vous y mail mails message messages email emails courrier tous tout"
-    " the to an and at by for from he her him i in is it me my no of on or she that them they this us we with you your not all"
-    " reply repond reponds send info contact"
+    " pour qu que qui s sa se ses si son sur t te toi ton tu un une vous y mail mails message messages email emails courrier"
+    " tous tout the to an and at by for from he her him i in is it me my no of on or she that them they this us we with you your"
+    " not all reply repond reponds send info contact"
 )
 
 
@@ -593,7 +593,7 @@ def _weigh(
         recipients=effect.reaches,
     )
 
-# %% ../../nbs/mcp/00_policy.ipynb #59b7e423
+# %% ../../nbs/mcp/00_policy.ipynb #11cf443f
 def _answerable(
     decision: Decision,
     context: Context,
@@ -618,8 +618,8 @@ def judge(
     | sends, shares, invites     | run (drafts) | ask once, cheaply          | ask, with a warning |
     | destroys for good          | ask          | ask                        | ask                 |
 
-    A call that writes asks, whatever the table says, when something in it came neither from the person's words nor from a list they
-    were shown. An unknown tool and a failing rule ask. Where nobody can be asked, asking is refusing.
+    A call that writes asks, whatever the table says, when something in it came neither from the person's words nor from a list
+    they were shown. An unknown tool and a failing rule ask. Where nobody can be asked, asking is refusing.
     """
     doubt = note("unclear")
     try:
