@@ -8,11 +8,13 @@ import random
 import re
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gk.smtp import protocol
 from gk.smtp.protocol import (
     COMMANDS,
     MAX_GARBAGE,
@@ -178,7 +180,7 @@ def test_size_counts_without_dot_stuffing() -> None:
 def test_a_stream_far_past_the_size_is_cut() -> None:
     session = in_data(max_message_bytes=1000)
     events: list[Event] = []
-    for _ in range(10):
+    for _ in range(3):
         events += feed(session, b"x" * SLICE)
     assert events[-1] == Closed("size")
     assert not any(isinstance(event, DataChunk) for event in events)
@@ -327,17 +329,39 @@ def test_a_client_that_waits_more_is_understood_the_same_and_further(data: bytes
         assert patient == hasty
 
 
-@given(
-    st.lists(
-        st.sampled_from([b"line\r\n", b"..\r\n", b".x\r\n", b"\r\n", b"y" * 5000, b"\r\n.", b"Received: a\r\n", b"\r", b"\n"]),
-        max_size=60,
-    ),
-    st.lists(st.integers(0, 400_000), max_size=10),
-)
-@settings(max_examples=100, deadline=None)
-def test_slices_of_a_long_message_do_not_depend_on_the_split(parts: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(parts) + b"\r\n.\r\nQUIT\r\n"
-    assert run([data], in_data()) == run(split(data, cuts), in_data())
+PIECES = [b"line\r\n", b"..\r\n", b".x\r\n", b"\r\n", b"y" * 50, b"\r\n.", b"Received: a\r\n", b"\r", b"\n", b"\n.", b"\0"]
+
+
+CUTS = st.lists(st.integers(0, 4000), max_size=10)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60), CUTS, st.sampled_from(["reject", "normalise"]))
+@settings(max_examples=300, deadline=None)
+def test_slices_of_a_long_message_do_not_depend_on_the_split(parts: list[bytes], cuts: list[int], newline: str) -> None:
+    """With slices of 32 octets instead of 65 536 the borders are everywhere, and the content is what it is without any."""
+    data = b"".join(parts) + b"\r\n.\r\nNOOP\r\n"
+    limits = {"bare_newline": newline, "max_received": 3, "max_message_bytes": 500}
+    unsliced, replies = run([data], in_data(**limits))
+    with patch.object(protocol, "SLICE", 32):
+        sliced = run([data], in_data(**limits))
+        assert sliced == run(split(data, cuts), in_data(**limits))
+        assert sliced == run([data[i : i + 1] for i in range(len(data))], in_data(**limits))
+    if sliced[0][-1] not in (Closed("smuggling"), Closed("size")):
+        assert sliced[1] == replies
+        if isinstance(sliced[0][-1], DataEnd):
+            assert content_of(sliced[0]) == content_of(unsliced)
+
+
+def content_of(events: list[Event]) -> bytes:
+    return b"".join(event.data for event in events if isinstance(event, DataChunk))
+
+
+def test_the_header_may_end_where_a_slice_ends() -> None:
+    for filler in range(40):
+        session = in_data(max_received=1)
+        with patch.object(protocol, "SLICE", 32):
+            feed(session, b"X: " + b"x" * filler + b"\r\n\r\n" + b"Received: text\r\n" * 5 + b".\r\n")
+        assert session.bytes_to_send().startswith(b"250"), filler
 
 
 @given(
@@ -373,6 +397,36 @@ def test_long_message_comes_in_bounded_slices() -> None:
     chunks += [event.data for event in feed(session, b".\r\n") if isinstance(event, DataChunk)]
     assert b"".join(chunks) == text
     assert max(map(len, chunks)) <= SLICE + 5
+
+
+# waiting (RFC 2920 §3.1)
+
+
+def test_bytes_behind_a_question_did_not_wait_for_its_reply() -> None:
+    """The caller may take replies at any time: what counts is whether the bytes were here before the reply was made."""
+    session = greeted()
+    session.feed(b"HELO a.example\r\n")
+    session.bytes_to_send()
+    session.feed(b"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n")
+    assert session.bytes_to_send() == b""
+    session.accept()
+    assert session.bytes_to_send() == b"250 2.1.0 Sender ok\r\n"
+    assert session.feed() == [Closed("pipelining")]
+
+
+def test_helo_promises_no_pipelining_behind_the_dot_either() -> None:
+    session = greeted()
+    for line in (b"HELO a.example\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<alice@example.test>\r\n", b"DATA\r\n"):
+        feed(session, line)
+        session.bytes_to_send()
+    assert feed(session, b"text\r\n.\r\nQUIT\r\n")[-1] == Closed("pipelining")
+
+
+@pytest.mark.parametrize("line", [b"NOOP a\rb\r\n", b"NOOP\0\r\n", b"NOOP\n", b"NOOP \xff\r\n", b"NOOP\r\r\n"])
+def test_a_command_is_one_line_of_utf8(line: bytes) -> None:
+    session = greeted()
+    feed(session, line)
+    assert session.bytes_to_send().startswith(b"500 5.5.2")
 
 
 # misuse by the caller is told

@@ -164,7 +164,7 @@ def normalise_newlines(
     "Every CR, LF or CRLF as CRLF"
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #612d4a3f
+# %% ../../nbs/smtp/00_protocol.ipynb #4dadd823
 class Content:
     "The content of one message while it arrives"
 
@@ -193,7 +193,8 @@ class Content:
         buffer += data
         while not self.ended:
             end = buffer.find(TERMINATOR, self._scanned)
-            if self._smuggles(end + len(TERMINATOR) if end >= 0 else len(buffer)):
+            known = end + len(TERMINATOR) if end >= 0 else len(buffer)
+            if self._smuggles(min(known, SLICE + len(TERMINATOR))):
                 self.ended = "smuggling"
             elif 0 <= end <= SLICE:
                 self.ended, self.rest = "end", bytes(buffer[end + len(TERMINATOR) :])
