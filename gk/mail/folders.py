@@ -6,8 +6,8 @@
 __all__ = ['MAX_NAME', 'MAX_LEVEL', 'MAX_DEPTH', 'SELECT', 'ERASED', 'SLICE', 'DEFAULTS', 'log', 'MailboxList', 'MailboxError',
            'MailboxNotFound', 'MailboxExists', 'BadName', 'OverQuota', 'check_name', 'parents', 'implied', 'Mailbox',
            'Status', 'by_id', 'by_name', 'all_of', 'status_of', 'set_subscription', 'insert', 'rename', 'drop_contents',
-           'Erased', 'erase', 'empty_some', 'drop_mailbox', 'remove_paths', 'forget_removals', 'insert_defaults',
-           'Store', 'Folders']
+           'Erased', 'leave', 'erase', 'empty_some', 'drop_mailbox', 'remove_paths', 'forget_removals',
+           'insert_defaults', 'Store', 'Folders']
 
 # %% ../../nbs/mail/06_folders.ipynb #35599b16
 import asyncio
@@ -222,7 +222,7 @@ def rename(
         insert(tx, account_id, "INBOX")
     tx.notify(f"account:{account_id}")
 
-# %% ../../nbs/mail/06_folders.ipynb #12522c35
+# %% ../../nbs/mail/06_folders.ipynb #b9d36a5b
 def drop_contents(
     tx: Transaction,
     content_ids: Sequence[int],  # of messages that were just deleted; repeats do not matter
@@ -233,7 +233,7 @@ def drop_contents(
         [(content_id,) for content_id in set(content_ids)],
     )
 
-
+# %% ../../nbs/mail/06_folders.ipynb #15738c11
 class Erased(NamedTuple):
     "What has to be known of a message to delete it"
 
@@ -247,24 +247,32 @@ class Erased(NamedTuple):
 ERASED = "SELECT id, uid, content_id, flags, size FROM message WHERE mailbox_id = ? "
 
 
+def leave(
+    tx: Transaction,
+    mailbox_id: int,
+    rows: Sequence[Erased],  # messages of this mailbox that go, to nowhere or to another mailbox
+) -> None:
+    "Counters and the modification sequence when messages go: so other sessions and processes learn it"
+    (modseq,) = tx.driver.execute(
+        """UPDATE mailbox SET highest_modseq = highest_modseq + 1, messages = messages - ?, unseen = unseen - ?, size = size - ?
+           WHERE id = ? RETURNING highest_modseq""",
+        (len(rows), sum(not row.flags & maildir.Flag.SEEN for row in rows), sum(row.size for row in rows), mailbox_id),
+    ).fetchone()
+    note = "INSERT INTO expunged (mailbox_id, uid, modseq) VALUES (?, ?, ?)"
+    tx.driver.executemany(note, [(mailbox_id, row.uid, modseq) for row in rows])
+    tx.notify(f"mailbox:{mailbox_id}")
+
+
 def erase(
     tx: Transaction,
     mailbox_id: int,
     rows: Sequence[Erased],  # messages of this mailbox
 ) -> None:
-    "Delete rows of messages: other sessions learn it by the modification sequence, the counters follow; files are not touched"
-    if not rows:
-        return
-    run, many = tx.driver.execute, tx.driver.executemany
-    (modseq,) = run(
-        """UPDATE mailbox SET highest_modseq = highest_modseq + 1, messages = messages - ?, unseen = unseen - ?, size = size - ?
-           WHERE id = ? RETURNING highest_modseq""",
-        (len(rows), sum(not row.flags & maildir.Flag.SEEN for row in rows), sum(row.size for row in rows), mailbox_id),
-    ).fetchone()
-    many("DELETE FROM message WHERE id = ?", [(row.id,) for row in rows])
-    many("INSERT INTO expunged (mailbox_id, uid, modseq) VALUES (?, ?, ?)", [(mailbox_id, row.uid, modseq) for row in rows])
-    drop_contents(tx, [row.content_id for row in rows])
-    tx.notify(f"mailbox:{mailbox_id}")
+    "Delete rows of messages, and what was parsed of them; files are not touched"
+    if rows:
+        leave(tx, mailbox_id, rows)
+        tx.driver.executemany("DELETE FROM message WHERE id = ?", [(row.id,) for row in rows])
+        drop_contents(tx, [row.content_id for row in rows])
 
 # %% ../../nbs/mail/06_folders.ipynb #e9f206fe
 SLICE = 2000  # messages deleted in one transaction
@@ -292,7 +300,7 @@ def drop_mailbox(
     tx.notify(f"mailbox:{mailbox.id}")
     tx.notify(f"account:{mailbox.account_id}")
 
-# %% ../../nbs/mail/06_folders.ipynb #7628ecb4
+# %% ../../nbs/mail/06_folders.ipynb #96d11768
 def remove_paths(
     root: Path,  # the folder that holds all mail
     paths: Iterable[str],  # below it, as `removal` lists them
@@ -306,6 +314,8 @@ def remove_paths(
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         else:
+            if not target.exists() and (moved := maildir.find(target.parent.parent, maildir.parse_name(path).base)):
+                target = target.parent.parent / moved  # its flags, and so its name, changed in between
             target.unlink(missing_ok=True)
         touched.add(target.parent)
     for parent in touched:
