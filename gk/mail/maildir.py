@@ -35,7 +35,7 @@ class Flag(IntFlag):
 LETTERS = {"D": Flag.DRAFT, "F": Flag.FLAGGED, "R": Flag.ANSWERED, "S": Flag.SEEN, "T": Flag.DELETED}
 _FLAGS = [tuple(letter for letter, bit in LETTERS.items() if flags & bit) for flags in range(32)]
 
-# %% ../../nbs/mail/05_maildir.ipynb #6e8b9f38
+# %% ../../nbs/mail/05_maildir.ipynb #78829a8f
 class Name(NamedTuple):
     "What a file's name tells"
 
@@ -51,7 +51,7 @@ def parse_name(
     base, _, letters = filename.rpartition("/")[2].partition(":2,")
     flags = 0
     for letter in letters:
-        flags |= LETTERS.get(letter, 0)
+        flags |= int(LETTERS.get(letter, 0))
     return Name(base, flags, "".join(sorted({letter for letter in letters if letter not in LETTERS})))
 
 
