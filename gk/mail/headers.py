@@ -117,7 +117,7 @@ def codec_of(
     name = _WIDER.get(name, name)
     return name if name in _CODECS else None
 
-# %% ../../nbs/mail/00_headers.ipynb #42def5ec
+# %% ../../nbs/mail/00_headers.ipynb #b4916ed1
 def decode_text(
     raw: bytes,  # text in some charset
     charset: str = "",  # what the mail says it is, if it does
@@ -126,14 +126,15 @@ def decode_text(
     codec = codec_of(charset) if charset else None
     if codec:
         try:
-            return raw.decode(codec)
+            text = raw.decode(codec)
+            return text if codec != "utf_7" else text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
         except UnicodeDecodeError:
             pass
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         if codec:
-            return raw.decode(codec, "replace")
+            return raw.decode(codec, "replace").encode("utf-8", "replace").decode("utf-8")
         return raw.decode("cp1252", "replace")
 
 # %% ../../nbs/mail/00_headers.ipynb #2fb2de2f
