@@ -19,14 +19,25 @@ from .html import to_text
 from .mime import Message, decode, is_attachment, parse, text_of
 from .structure import Row, dump_rows, envelope, mailboxes_of, part_rows, structures
 
-# %% ../../nbs/mail/02_digest.ipynb #ac2a6e8d
+# %% ../../nbs/mail/02_digest.ipynb #bddbe334
 _LETTERS = {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h"}
 
 
-@lru_cache(maxsize=1)
-def _marks() -> re.Pattern[str]:
-    "Every combining mark"
-    marks = [chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code))]
+def _is_mark(
+    letter: str,
+) -> bool:
+    "A combining mark, or a character that decomposes into marks alone"
+    start = unicodedata.normalize("NFKD", letter)[0] if unicodedata.decomposition(letter) else letter
+    return unicodedata.combining(start) > 0
+
+
+@lru_cache(maxsize=2)
+def _marks(
+    first: int,  # code points
+    last: int,
+) -> re.Pattern[str]:
+    "Every combining mark in a range, and what is there but not seen"
+    marks = [letter for letter in map(chr, range(first, last)) if _is_mark(letter)]
     return re.compile(f"[{''.join(marks)}\u00ad\u200b-\u200f\u2060\ufeff]+")
 
 
@@ -36,7 +47,10 @@ def normalise(
     "The form in which text is searched: no case, no accents, single spaces"
     if text.isascii():
         return " ".join(text.lower().split())
-    text = _marks().sub("", unicodedata.normalize("NFKD", text)).casefold()
+    if max(text) > "\uffff":  # rare, and one table for both would be fifty times slower than two
+        text = _marks(0x10000, 0x1F000).sub("", text)
+    marks = _marks(0x300, 0x10000)
+    text = marks.sub("", unicodedata.normalize("NFKD", marks.sub("", text))).casefold()
     for letter, plain in _LETTERS.items():
         if letter in text:
             text = text.replace(letter, plain)
