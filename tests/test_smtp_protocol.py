@@ -456,7 +456,7 @@ def test_shut_from_our_side() -> None:
     session = in_data()
     session.feed(b"half a message")
     session.shut(421, "4.4.2", "Too slow")
-    assert session.feed(b"\r\n.\r\n") == [Closed("quit")]
+    assert session.feed(b"\r\n.\r\n") == [Closed("shut")]
     assert session.bytes_to_send() == b"421 4.4.2 Too slow\r\n"
     session.shut(421, "4.4.2", "again")
     assert session.bytes_to_send() == b""

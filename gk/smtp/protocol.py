@@ -86,7 +86,7 @@ class DataRefused:
 
     reply: str
 
-# %% ../../nbs/smtp/00_protocol.ipynb #86c6c869
+# %% ../../nbs/smtp/00_protocol.ipynb #e59ab009
 @dataclass(slots=True)
 class Reset:
     "RSET: sender and recipients are forgotten"
@@ -103,7 +103,7 @@ class Refused:
 class Closed:
     "Send what is left, then close"
 
-    reason: Literal["quit", "errors", "early", "pipelining", "not smtp", "line", "smuggling", "size"]
+    reason: Literal["quit", "shut", "errors", "early", "pipelining", "not smtp", "line", "smuggling", "size"]
 
 
 Event = Hello | MailFrom | RcptTo | DataStart | DataChunk | DataEnd | DataRefused | Reset | Refused | Closed
@@ -312,7 +312,7 @@ class Replies:
         self._received.clear()
         events.append(Closed(reason))  # type: ignore[arg-type]
 
-# %% ../../nbs/smtp/00_protocol.ipynb #d5a4cd2c
+# %% ../../nbs/smtp/00_protocol.ipynb #b5746ad9
 class Session(Replies):
     "One SMTP conversation, server side (RFC 5321)"
 
@@ -381,7 +381,7 @@ class Session(Replies):
     def shut(self, code: int, status: str, text: str) -> None:
         "End the session from our side: a deadline, a stop of the server"
         if self.state is not State.CLOSED:
-            self._close(code, status, text, "quit", self._late)
+            self._close(code, status, text, "shut", self._late)
 
 
 _SENDER_OK = reply_line(250, "2.1.0", "Sender ok")
@@ -474,7 +474,7 @@ def _carry_out(session: Session, line: bytes, events: list[Event]) -> None:
         raise Refusal(*_OUT_OF_ORDER[session.state])
     entry.handler(session, argument.strip(" \t"), events)
 
-# %% ../../nbs/smtp/00_protocol.ipynb #ddae82de
+# %% ../../nbs/smtp/00_protocol.ipynb #d977628b
 Handler = Callable[[Session, str, list[Event]], None]
 
 
@@ -484,7 +484,7 @@ class Command:
 
     handler: Handler
     states: frozenset[State]
-    waits: bool  # must stand last in a pipelined group (RFC 2920 §3.1)
+    waits: bool  # stands last in a pipelined group (RFC 2920 §3.1)
 
 
 COMMANDS: dict[str, Command] = {}
@@ -632,7 +632,7 @@ def _data(session: Session, argument: str, events: list[Event]) -> None:
     session._content = Content(session.limits)
     events.append(DataStart())
 
-# %% ../../nbs/smtp/00_protocol.ipynb #7ccf9e99
+# %% ../../nbs/smtp/00_protocol.ipynb #6ace59ff
 @command("RSET")
 def _rset(session: Session, argument: str, events: list[Event]) -> None:
     "Forget sender and recipients (RFC 5321 §4.1.1.5)"
@@ -644,7 +644,7 @@ def _rset(session: Session, argument: str, events: list[Event]) -> None:
     events.append(Reset())
 
 
-@command("NOOP", waits=True)
+@command("NOOP")
 def _noop(session: Session, argument: str, events: list[Event]) -> None:
     "Nothing (RFC 5321 §4.1.1.9); whatever it was said with is ignored"
     session._say(250, "2.0.0", "Ok")
@@ -658,7 +658,7 @@ def _quit(session: Session, argument: str, events: list[Event]) -> None:
     session._close(221, "2.0.0", "Goodbye", "quit", events)
 
 
-@command("VRFY", waits=True)
+@command("VRFY")
 def _vrfy(session: Session, argument: str, events: list[Event]) -> None:
     "Says nothing about anybody (RFC 5321 §3.5.3, §7.3)"
     if not argument:
