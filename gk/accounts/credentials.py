@@ -55,7 +55,7 @@ def _matches(password_hash: str, password: str) -> bool:
     except (VerificationError, InvalidHashError, UnicodeEncodeError):  # the last: lone surrogates, which no password has
         return False
 
-# %% ../../nbs/accounts/02_credentials.ipynb #8f77cc49
+# %% ../../nbs/accounts/02_credentials.ipynb #9febbf8a
 KINDS = ("session", "mcp", "app")  # a browser, an MCP client, a mail program
 
 
@@ -78,8 +78,8 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-_SELECT = ("SELECT token.id, account.id, account.address, account.name, kind, token.name, scopes, token.created, expires, revoked,"
-          " last_used FROM token JOIN account ON account.id = account_id ")
+_SELECT = ("SELECT token.id, account.id, account.address, account.name, kind, token.name, scopes, token.created, expires,"
+           " revoked, last_used FROM token JOIN account ON account.id = account_id ")
 
 
 def _token(row: tuple[Any, ...]) -> Token:
