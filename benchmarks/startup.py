@@ -58,7 +58,8 @@ def main() -> None:
                     memory.append(resident(process.pid))
                 process.terminate()
                 process.wait(10)
-    for title, values, unit in (("first start, --demo", first, "s"), ("second start", second, "s"), ("resident, idle", memory, "MB")):
+    rows = (("first start, --demo", first, "s"), ("second start", second, "s"), ("resident, idle", memory, "MB"))
+    for title, values, unit in rows:
         print(f"{title:20} median {statistics.median(values):7.2f} {unit}   min {min(values):7.2f}   max {max(values):7.2f}")
 
 

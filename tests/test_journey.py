@@ -17,10 +17,10 @@ from conftest import PASSWORD, Server
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
-def deliver(server: Server, subject: str, text: str = "Bonjour.", sender: str = "carol@elsewhere.example", name: str = "Carol") -> None:
+def deliver(server: Server, subject: str, text: str = "Bonjour.") -> None:
     """One mail to alice by SMTP, as any program would send it."""
     message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = f"{name} <{sender}>", ALICE, subject
+    message["From"], message["To"], message["Subject"] = "Carol <carol@elsewhere.example>", ALICE, subject
     message["Message-ID"] = f"<{time.time_ns()}@elsewhere.example>"
     message.set_content(text)
     with smtplib.SMTP("127.0.0.1", server.smtp) as client:
@@ -76,7 +76,8 @@ def test_a_mail_by_any_smtp_client_is_listed_and_read(demo, peer, program, tmp_p
         mail.write_bytes(f"From: carol@elsewhere.example\r\nTo: {ALICE}\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n"
                          f"Content-Type: text/plain; charset=utf-8\r\n\r\nVoici la pièce.\r\n".encode())
         subprocess.run(
-            [peer("curl"), "-sS", f"smtp://127.0.0.1:{demo.smtp}", "--mail-from", "carol@elsewhere.example", "--mail-rcpt", ALICE, "-T", mail],
+            [peer("curl"), "-sS", f"smtp://127.0.0.1:{demo.smtp}", "--mail-from", "carol@elsewhere.example",
+             "--mail-rcpt", ALICE, "-T", mail],
             check=True, capture_output=True, timeout=30,
         )
     token = login(demo)

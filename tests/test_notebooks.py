@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+FOUND = (path.relative_to(ROOT) for path in (ROOT / "nbs").rglob("*.ipynb"))
+NOTEBOOKS = sorted(path.as_posix() for path in FOUND if ".ipynb_checkpoints" not in path.parts)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
