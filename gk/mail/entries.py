@@ -133,13 +133,18 @@ def enter(
     tx.driver.executemany(_INSERT, rows)
     return done
 
-# %% ../../nbs/mail/06b_entries.ipynb #c735f039
+# %% ../../nbs/mail/06b_entries.ipynb #5aa75c97
 class View(NamedTuple):
     "A mailbox at one moment, in the order of UIDs; never changed in place"
 
     mailbox: Mailbox
     entries: list[Entry]
     uids: list[int]  # of the entries
+
+    @property
+    def highest_modseq(self) -> int:
+        "Its modification sequence: two views with the same number show the same"
+        return self.mailbox.highest_modseq
 
     def find(self, uid: int) -> Entry | None:
         "The entry with this UID"
@@ -415,7 +420,7 @@ def claim(
     tx.driver.execute(query, (upto, mailbox_id, upto))
     return first
 
-# %% ../../nbs/mail/06b_entries.ipynb #d9d6a56e
+# %% ../../nbs/mail/06b_entries.ipynb #8b12b71b
 VIEW_ENTRIES = 200_000  # entries of all views kept in memory
 SLICE = 5000  # messages in one transaction: the writer must not be held for long
 FOLLOW = 0.3  # seconds that renaming waits for more of the same
@@ -469,19 +474,24 @@ class Views(Folders):
         "Messages by their own id, wherever the person has them now"
         return await self.database.read(lambda reader: locate(reader, account_id, ids))
 
-    async def claim_recent(self, mailbox_id: int, entries: Sequence[Entry]) -> int:
-        "The first UID that is recent to the caller, who has these entries; nobody else will see them as recent (RFC 3501 §2.3.2)"
-        upto = entries[-1].uid + 1 if entries else 0
-
-        first = (await self.by_id(mailbox_id)).first_recent_uid
-        return first if first >= upto else await self.database.write(lambda tx: claim(tx, mailbox_id, upto))
+    async def claim_recent(
+        self,
+        mailbox_id: int,
+        last: int,  # highest UID that the session has
+        keep: bool = False,  # only look: EXAMINE takes nothing from others
+    ) -> int:
+        "The first UID that is recent to this session; up to `last` they are recent to no other from now on (RFC 3501 §2.3.2)"
+        first, upto = (await self.by_id(mailbox_id)).first_recent_uid, last + 1
+        if keep or first >= upto:
+            return first
+        return await self.database.write(lambda tx: claim(tx, mailbox_id, upto))
 
     async def close(self) -> None:
         "Wait for what runs behind"
         await super().close()
-        self._files.shutdown(wait=False)
+        self._files.shutdown()
 
-# %% ../../nbs/mail/06b_entries.ipynb #d1f4bbcd
+# %% ../../nbs/mail/06b_entries.ipynb #691e621b
 class Bodies(Views):
     "The files behind the entries"
 
@@ -492,8 +502,8 @@ class Bodies(Views):
     ) -> list[bytes | None]:
         "Whole messages with CR LF, in the order asked; None for one that is gone"
         box = await self.by_id(mailbox) if isinstance(mailbox, int) else mailbox
-        home, loop = self.path(box), asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._files, read_files, home, [entry.filename for entry in wanted])
+        home = self.path(box)
+        found = await self._in_thread(read_files, home, [entry.filename for entry in wanted])
         for attempt in range(2):
             missing = [position for position, data in enumerate(found) if data is None]
             if not missing:
@@ -502,10 +512,10 @@ class Bodies(Views):
             ids = [entry.id for entry in lost]
             names = await self.database.read(lambda reader, ids=ids: filenames_of(reader, box.id, ids))  # type: ignore[misc]
             if attempt:
-                names = await loop.run_in_executor(self._files, look_for, home, lost, names)
+                names = await self._in_thread(look_for, home, lost, names)
             self._moved(box.id, names)
             again = [names.get(entry.id, entry.filename) for entry in lost]
-            for position, data in zip(missing, await loop.run_in_executor(self._files, read_files, home, again), strict=True):
+            for position, data in zip(missing, await self._in_thread(read_files, home, again), strict=True):
                 found[position] = data
         return found
 
@@ -523,7 +533,7 @@ class Bodies(Views):
             moved = [e._replace(filename=names[e.id]) if e.id in names else e for e in view.entries]
             self._views[mailbox_id] = View(view.mailbox, moved, view.uids)
 
-# %% ../../nbs/mail/06b_entries.ipynb #56d8abd4
+# %% ../../nbs/mail/06b_entries.ipynb #db0c2113
 def plan_renames(
     reader: Reader,
     mailbox_id: int,
@@ -571,8 +581,7 @@ class Follower(Bodies):
     async def _rename(self, box: Mailbox, ids: Sequence[int]) -> None:
         "Rename, sync, write down: in this order"
         plan = await self.database.read(lambda reader: plan_renames(reader, box.id, ids))
-        loop, moves = asyncio.get_running_loop(), list(plan.values())
-        done = set(await loop.run_in_executor(self._files, maildir.rename_all, self.path(box), moves))
+        done = set(await self._in_thread(maildir.rename_all, self.path(box), list(plan.values())))
         plan = {id: move for id, move in plan.items() if move in done}
         if plan:
             await self.database.write(lambda tx: note_renames(tx, box.id, plan))
@@ -583,7 +592,7 @@ class Follower(Bodies):
         self._closing.set()
         await super().close()
 
-# %% ../../nbs/mail/06b_entries.ipynb #6ffc3298
+# %% ../../nbs/mail/06b_entries.ipynb #ece2d5cb
 def link_files(
     source: Path,  # folder of the mailbox copied from
     target: Path,  # folder of the mailbox copied to
@@ -659,7 +668,7 @@ class Entries(Follower):
         pairs: list[tuple[int, int]] = []
         for start in range(0, len(wanted), SLICE):
             named = [(e, maildir.unique_name(self.clock())) for e in wanted[start : start + SLICE]]
-            pairs += await asyncio.shield(self._transfer_some(box, named, target, moving))
+            pairs += await self._whole(self._transfer_some(box, named, target, moving))
         return pairs
 
     async def _transfer_some(
@@ -667,7 +676,7 @@ class Entries(Follower):
     ) -> list[tuple[int, int]]:
         "Files, then rows; files that got no row are taken back"
         source, there = self.path(box), self.path(target)
-        names = await asyncio.to_thread(link_files, source, there, named, self._files)
+        names = await self._in_thread(link_files, source, there, named, self._files)
         pairs: list[tuple[int, int]] = []
         try:
             if moving:
@@ -677,5 +686,5 @@ class Entries(Follower):
         finally:
             entered = {uid for uid, _ in pairs}
             surplus = [File(there, name, b"") for uid, name in names.items() if uid not in entered]
-            await asyncio.to_thread(maildir.discard, surplus)
+            await self._in_thread(maildir.discard, surplus)
         return pairs
