@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -311,21 +312,24 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path, monkeypatch):
     Database.open(tmp_path).close()
 
 
+def edit(path: Path, statement: str) -> None:
+    """Change a file as another program would, and let go of it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute(statement)
+
+
 def foreign(path: Path) -> None:
-    with sqlite3.connect(path) as file:
-        file.execute("CREATE TABLE songs (title)")
+    edit(path, "CREATE TABLE songs (title)")
 
 
 def newer(path: Path) -> None:
     Database.open(path.parent).close()
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE alembic_version SET version_num = '0999'")
+    edit(path, "UPDATE alembic_version SET version_num = '0999'")
 
 
 def unversioned(path: Path) -> None:
     Database.open(path.parent).close()
-    with sqlite3.connect(path) as file:
-        file.execute("DELETE FROM alembic_version")
+    edit(path, "DELETE FROM alembic_version")
 
 
 @pytest.mark.parametrize(("make", "text"), [
