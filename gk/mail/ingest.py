@@ -228,7 +228,7 @@ def destinations(
     wanted = {(item.account_id, item.mailbox) for item in items}
     return {(account, name): by_name(reader, account, check_name(name)) for account, name in wanted}
 
-# %% ../../nbs/mail/06c_ingest.ipynb #71a761ad
+# %% ../../nbs/mail/06c_ingest.ipynb #87f9c639
 class Ingest(Entries):
     "Messages on their way into mailboxes"
 
@@ -238,7 +238,7 @@ class Ingest(Entries):
         return Bounds.of(self.settings.mail) if self.settings else DEFAULT_BOUNDS
 
     async def deliver(self, items: Sequence[Delivery], also: Also = lambda tx, outcomes: None) -> list[Outcome]:
-        "Deliver a batch and do `also` in the same transaction; entries or errors, in order; raises StorageFull: then nothing was done"
+        "Deliver a batch and do `also` in the same transaction; entries or errors, in order; after StorageFull nothing was done"
         return await self._whole(self._deliver(items, also))
 
     async def _deliver(self, items: Sequence[Delivery], also: Also) -> list[Outcome]:
