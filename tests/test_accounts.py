@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from argon2 import extract_parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -175,6 +176,7 @@ def counted(monkeypatch) -> list[str]:
     real = module._matches
 
     def count(password_hash: str, password: str) -> bool:
+        assert extract_parameters(password_hash) == extract_parameters(module._hasher.hash("x"))
         checks.append(threading.current_thread().name)
         return real(password_hash, password)
 
