@@ -44,7 +44,7 @@ def processed(path: Path) -> nbformat.NotebookNode:
     cells = []
     for cell in notebook.cells:
         source = cell.source.strip("\n")
-        if not source:  # nothing but a directive stood here
+        if all(line.startswith("#|") for line in source.splitlines()):  # nothing, or nothing but directives
             continue
         if cell.cell_type == "code":
             outputs = [nbformat.from_dict(output) for output in cell.get("outputs", [])]
