@@ -595,7 +595,7 @@ def _person(
     name, address = named
     return f"{name} <{address}>" if name else address
 
-# %% ../../nbs/mail/04_compose.ipynb #02b008f2
+# %% ../../nbs/mail/04_compose.ipynb #62ed78b4
 class Failure(NamedTuple):
     "One recipient that was not reached"
 
@@ -630,7 +630,7 @@ def _recipient_status(
     "The per-recipient fields of a delivery status (RFC 3464 §2.3, RFC 6533 §3)"
     kind, address = "rfc822", _one_line(failure.address)
     if not failure.address.isascii():
-        kind, address = "utf-8", " ".join(failure.address.split())
+        kind, address = "utf-8", "".join(c if c.isprintable() else "?" for c in failure.address)
     status = failure.status if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", failure.status) else "5.0.0"
     fields = [f"Final-Recipient: {kind}; {address}", "Action: failed", f"Status: {status}"]
     if failure.remote:

@@ -1,0 +1,285 @@
+"""What gk writes, read back by its own parser and by the standard library's."""
+
+from __future__ import annotations
+
+import email
+from datetime import UTC, datetime
+from email import policy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gk.accounts.address import Address, AddressError
+from gk.mail.compose import (
+    Attachment,
+    ComposeError,
+    Correspondent,
+    Draft,
+    Failure,
+    HeaderInjection,
+    Original,
+    bounce,
+    build,
+    forward,
+    new_message_id,
+    original_of,
+    reply,
+    reply_recipients,
+    reply_subject,
+)
+from gk.mail.digest import digest
+from gk.mail.headers import parse_addresses
+from gk.mail.mime import Message, attachments, decode_body, parse, text_of
+
+NOON = datetime(2024, 1, 5, 12, 0, tzinfo=UTC)
+ALICE = Correspondent("Alice", Address.parse("alice@example.test"))
+BOB = Correspondent("Bob", Address.parse("bob@example.test"))
+
+
+def written(**changes: object) -> Message:
+    values: dict[str, object] = {"sender": ALICE, "to": (BOB,), **changes}
+    return parse(build(Draft(**values), "1@example.test", NOON))  # type: ignore[arg-type]
+
+
+def check_lines(data: bytes) -> None:
+    """CRLF only, no line over 998 octets, a header of ASCII (RFC 5322 §2.1.1, §2.2)."""
+    assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n") and b"\0" not in data
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    assert data.partition(b"\r\n\r\n")[0].isascii()
+
+
+ONE_LINE = st.text(max_size=200).filter(lambda text: not set(text) & set("\r\n\0"))
+LETTERS = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+PRINTABLE = st.text(LETTERS, max_size=120).map(lambda text: " ".join(text.split()))
+LOCALS = st.from_regex(r"[a-z0-9][a-z0-9.+_-]{0,20}[a-z0-9]", fullmatch=True).filter(lambda local: ".." not in local)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ONE_LINE, st.text(max_size=500))
+def test_any_subject_and_text_can_be_written(subject: str, text: str) -> None:
+    message = written(subject=subject, text=text)
+    check_lines(message.data)
+    assert message.header("from") == "Alice <alice@example.test>"
+
+
+@settings(max_examples=200, deadline=None)
+@given(PRINTABLE, PRINTABLE)
+def test_subject_and_text_come_back(subject: str, text: str) -> None:
+    message = written(subject=subject, text=text)
+    assert (message.header("subject") or "") == subject
+    assert text_of(message).strip() == text
+    theirs = email.message_from_bytes(message.data, policy=policy.default)
+    assert " ".join(str(theirs["subject"] or "").split()) == subject
+    assert " ".join(theirs.get_content().split()) == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(PRINTABLE, LOCALS), min_size=1, max_size=5))
+def test_names_never_become_recipients(named: list[tuple[str, str]]) -> None:
+    """gh-121284: the standard library loses quotation marks when it folds a name, and one recipient becomes two."""
+    persons = tuple(Correspondent(name, Address(local, "example.test")) for name, local in named)
+    message = written(to=persons)
+    assert parse_addresses(message.raw_header("to") or b"") == [(p.name, str(p.address)) for p in persons]
+
+
+HOSTILE = ["Ä, Ä. <eve@evil.test>", 'a" <eve@evil.test>, "b', "a, eve@evil.test", "=?utf-8?q?eve=40evil.test=2C?=", "(", "\\"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_names(name: str) -> None:
+    message = written(to=(Correspondent(name, BOB.address),))
+    assert [address for _, address in parse_addresses(message.raw_header("to") or b"")] == ["bob@example.test"]
+    theirs = email.message_from_bytes(message.data, policy=policy.default)
+    assert [address.addr_spec for address in theirs["to"].addresses] == ["bob@example.test"]
+
+
+@pytest.mark.parametrize("break_", ["\r\n", "\n", "\r", "\0"])
+@pytest.mark.parametrize("where", ["subject", "name", "in_reply_to", "references", "file", "header"])
+def test_header_injection_rfc5322_2_2(where: str, break_: str) -> None:
+    evil = f"x{break_}Bcc: eve@evil.test"
+    changes: dict[str, dict[str, object]] = {
+        "subject": {"subject": evil},
+        "name": {"to": (Correspondent(evil, BOB.address),)},
+        "in_reply_to": {"in_reply_to": evil},
+        "references": {"references": (evil,)},
+        "file": {"attachments": (Attachment(evil, "text/plain", b""),)},
+        "header": {"headers": (("X-Note", evil),)},
+    }
+    with pytest.raises(HeaderInjection):
+        written(**changes[where])
+
+
+def test_header_injection_in_a_content_type() -> None:
+    message = written(attachments=(Attachment("a", "text/plain\r\nX-Evil: 1", b"x"),))
+    assert b"X-Evil" not in message.data
+
+
+def test_header_injection_in_an_address() -> None:
+    with pytest.raises(AddressError):
+        Correspondent.parse("Bob <bob@example.test>\r\nBcc: eve@evil.test")
+
+
+def test_bcc_is_in_no_sent_byte() -> None:
+    draft = Draft(ALICE, (BOB,), bcc=(Correspondent("Carol", Address.parse("carol@example.test")),), text="hello")
+    sent = build(draft, "1@x", NOON)
+    assert b"carol" not in sent.lower() and b"bcc" not in sent.lower()
+    assert [str(p.address) for p in draft.recipients] == ["bob@example.test", "carol@example.test"]
+    assert b"Bcc: Carol <carol@example.test>\r\n" in build(draft, "1@x", NOON, with_bcc=True)
+    assert b"To: undisclosed-recipients:;\r\n" in build(Draft(ALICE, bcc=draft.bcc), "1@x", NOON)
+
+
+def test_long_ids_are_never_encoded() -> None:
+    """The standard library turns an id over 78 characters into an encoded word: threads break."""
+    long = "a" * 200 + "@example.test"
+    message = written(in_reply_to=long, references=(long, "b@x"))
+    assert message.raw_header("in-reply-to") == f"<{long}>".encode()
+    assert message.raw_header("references") == f"<{long}> <b@x>".encode()
+
+
+@settings(max_examples=100, deadline=None)
+@given(PRINTABLE, st.binary(max_size=500), st.sampled_from(["application/pdf", "text/plain", "nonsense", "a/b; x=y"]))
+def test_attachments_come_back(name: str, data: bytes, kind: str) -> None:
+    message = written(text="see", attachments=(Attachment(name, kind, data), Attachment("b.bin", "application/zip", b"PK")))
+    check_lines(message.data)
+    first, second = attachments(message)
+    assert decode_body(message, first) == data and second.filename == "b.bin"
+    if name.strip(" .") == name and "/" not in name and "\\" not in name and 0 < len(name) < 60:
+        assert first.filename == name
+
+
+def test_a_mail_as_attachment_is_not_encoded_rfc2046_5_2_1() -> None:
+    inner = build(Draft(BOB, (ALICE,), subject="inside", text="é"), "2@x", NOON)
+    message = written(text="see", attachments=(Attachment("inner.eml", "message/rfc822", inner),))
+    assert [part.type for part in message.parts] == ["multipart/mixed", "text/plain", "message/rfc822", "text/plain"]
+    assert message.header("subject", part=3) == "inside"
+
+
+def test_from_at_the_start_of_a_line_is_guarded() -> None:
+    assert b"\r\nFrom here" not in written(text="x\nFrom here\nFrom é\n").data
+
+
+def test_international_addresses_rfc6532() -> None:
+    greek = Correspondent("", Address.parse("σίσυφος@bücher.example"))
+    assert Draft(ALICE, (greek,)).needs_utf8 and not Draft(ALICE, (BOB,)).needs_utf8
+    assert "To: σίσυφος@bücher.example\r\n".encode() in written(to=(greek,)).data
+    assert b"To: li@xn--bcher-kva.example\r\n" in written(to=(Correspondent("", Address.parse("li@bücher.example")),)).data
+
+
+# --- replies ------------------------------------------------------------------------------------------------------------------
+
+
+def test_reply_threads_rfc5322_3_6_4() -> None:
+    first = written(subject="Réunion", text="Demain ?")
+    answer = parse(build(reply(original_of(first), BOB, "Oui", language="fr"), "2@x", NOON))
+    again = parse(build(reply(original_of(answer), ALICE, "Bien", language="en"), "3@x", NOON))
+    assert digest(answer.data).in_reply_to == "1@example.test"
+    assert again.raw_header("references") == b"<1@example.test> <2@x>"
+    assert again.header("subject") == "Re: Réunion"
+    assert "Le 5 janvier 2024 à 12:00, Alice a écrit :\n> Demain ?" in text_of(answer)
+    assert "On 5 January 2024 at 12:00, Bob wrote:\n> Oui" in text_of(again)
+
+
+def test_references_keep_the_first_and_the_latest() -> None:
+    original = Original(("", "b@x.test"), message_id="last@x", references=tuple(f"{i}@x" for i in range(100)))
+    references = reply(original, ALICE, "x").references
+    assert (len(references), references[0], references[-1]) == (20, "0@x", "last@x")
+
+
+CASES = {
+    "reply to the sender": (False, [], ["bob@example.test"], []),
+    "reply to all": (True, [], ["bob@example.test"], ["carol@example.test", "dave@example.test"]),
+    "Reply-To wins": (True, ["list@example.test"], ["list@example.test"], ["carol@example.test", "dave@example.test"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reply_recipients(case: str) -> None:
+    everyone, reply_to, to, cc = CASES[case]
+    original = Original(
+        ("Bob", "bob@example.test"), tuple(("", address) for address in reply_to),
+        (("", "Alice+lists@Example.test"), ("", "carol@example.test"), ("", "info@example.test")),
+        (("", "dave@example.test"), ("", "CAROL@example.test"), ("", "not an address")),
+    )  # fmt: skip
+    found = reply_recipients(original, ["alice@example.test", "info@example.test"], everyone)
+    assert [[str(p.address) for p in persons] for persons in found] == [to, cc]
+
+
+def test_reply_to_ones_own_message_goes_to_its_recipients() -> None:
+    original = Original(("Alice", "alice@example.test"), (), (("", "bob@example.test"),), (("", "carol@example.test"),))
+    to, cc = reply_recipients(original, ["alice@example.test"], True)
+    assert [[str(p.address) for p in persons] for persons in (to, cc)] == [["bob@example.test"], ["carol@example.test"]]
+    to_self = Original(("", "alice@example.test"), (), (("", "alice@example.test"),))
+    to, _ = reply_recipients(to_self, ["alice@example.test"], False)
+    assert [str(p.address) for p in to] == ["alice@example.test"]
+
+
+def test_nobody_to_reply_to() -> None:
+    with pytest.raises(ComposeError, match="no address"):
+        reply(Original(("Bob", "not an address")), ALICE, "x")
+
+
+@pytest.mark.parametrize(
+    ("subject", "answer"), [("x", "Re: x"), ("RE: re[3]: Réf : x", "Re: x"), ("Relief", "Re: Relief"), ("", "Re:")]
+)
+def test_one_re(subject: str, answer: str) -> None:
+    assert reply_subject(subject) == answer
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"From: a@b.test\r\nSubject: ", b"From: ", b"To: x@y.test\r\nMessage-ID: <", b""]),
+)
+def test_replies_to_arbitrary_mail(junk: bytes, start: bytes) -> None:
+    original = original_of(parse(start + junk), files=True)
+    try:
+        check_lines(build(reply(original, ALICE, "x", everyone=True), "2@x", NOON))
+    except ComposeError as error:
+        assert "no address" in str(error)
+    check_lines(build(forward(original, ALICE, [BOB], "x"), "3@x", NOON))
+
+
+def test_forward_keeps_text_and_attachments() -> None:
+    first = written(subject="Plan", text="Voici", attachments=(Attachment("plan.pdf", "application/pdf", b"%PDF"),))
+    passed = parse(build(forward(original_of(first, files=True), BOB, [ALICE], "Pour toi", "fr"), "2@x", NOON))
+    text = text_of(passed)
+    assert passed.header("subject") == "Fwd: Plan"
+    assert text.startswith("Pour toi\n\n---------- Message transféré ----------\nDe : Alice <alice@example.test>")
+    assert "Voici" in text
+    assert [(part.filename, decode_body(passed, part)) for part in attachments(passed)] == [("plan.pdf", b"%PDF")]
+
+
+# --- bounces ------------------------------------------------------------------------------------------------------------------
+
+
+def test_bounce_rfc3464() -> None:
+    original = build(Draft(ALICE, (BOB,), subject="Réunion", text="secret body"), "1@x", NOON)
+    failure = Failure("bob@example.test", "5.1.1", "550 5.1.1 Nobody")
+    data = bounce(original, "alice@example.test", [failure], "gk.test", "2@gk.test", NOON, NOON)
+    check_lines(data)
+    theirs = email.message_from_bytes(data, policy=policy.default)
+    assert theirs.get_content_type() == "multipart/report" and theirs.get_param("report-type") == "delivery-status"
+    assert theirs["auto-submitted"] == "auto-replied" and theirs["in-reply-to"] == "<1@x>"
+    words, status, header = theirs.iter_parts()
+    assert "bob@example.test" in words.get_content()
+    per_message, per_recipient = status.get_payload()
+    assert per_message["reporting-mta"] == "dns; gk.test"
+    fields = [per_recipient[name] for name in ("final-recipient", "action", "status")]
+    assert fields == ["rfc822; bob@example.test", "failed", "5.1.1"]
+    assert header.get_content_type() == "text/rfc822-headers" and b"secret body" not in data
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300), st.text(max_size=80), st.text(max_size=40))
+def test_bounces_of_anything(original: bytes, reason: str, address: str) -> None:
+    data = bounce(original, "alice@example.test", [Failure(address, "x", reason, reason)], "gk.test", "2@gk.test", NOON)
+    assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n") and b"\0" not in data
+    message = parse(data)
+    kinds = [part.type.replace("global-", "") for part in message.parts[1:4]]
+    assert kinds == ["text/plain", "message/delivery-status", "text/rfc822-headers"]
+    assert message.header("to") == "alice@example.test"
+
+
+def test_message_ids_differ() -> None:
+    assert len({new_message_id("example.test") for _ in range(1000)}) == 1000
