@@ -1,0 +1,152 @@
+// The conversation: a WebSocket that brings numbered turns, rendered by the server.
+// After a lost connection it asks for what came after the last number it has: nothing twice, nothing missing.
+
+import { find, nodes, toast } from "./dom.js";
+
+const SIGNED_OUT = 4401;
+const GONE = 4404;
+
+export class Chat extends EventTarget {
+  constructor(log, form) {
+    super();
+    this.log = log;
+    this.form = form;
+    this.box = find("textarea", form);
+    this.id = log.dataset.conversation;
+    this.after = Number(log.dataset.after);
+    this.tries = 0;
+    this.waiting = null; // what was sent and is not yet seen in the conversation
+    this.connect();
+    addEventListener("online", () => this.now());
+    addEventListener("pageshow", () => this.now());
+    document.addEventListener("visibilitychange", () => document.hidden || this.now());
+  }
+
+  get open() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/chat/${this.id}/ws?after=${this.after}`);
+    this.socket = socket;
+    socket.onmessage = ({ data }) => socket === this.socket && this.receive(JSON.parse(data));
+    socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
+  }
+
+  /** Do not wait for the next attempt. */
+  now() {
+    if (this.socket.readyState === WebSocket.CLOSED) this.connect();
+  }
+
+  closed(code) {
+    if (code === SIGNED_OUT) return location.assign("/sign-in");
+    if (code === GONE) return location.assign("/");
+    const wait = Math.min(10_000, 250 * 2 ** this.tries++) * (0.75 + Math.random() / 2);
+    this.timer = setTimeout(() => this.connect(), wait);
+    if (this.tries > 1) find("#offline").hidden = false;
+  }
+
+  receive(message) {
+    const act = {
+      ready: () => this.ready(),
+      turn: () => this.turn(message),
+      token: () => this.token(message),
+      busy: () => this.busy(message.busy),
+      title: () => this.title(message.text),
+      mail: () => this.dispatchEvent(new Event("mail")),
+      toast: () => toast(message.html),
+      refused: () => this.refused(message),
+    }[message.type];
+    act?.();
+  }
+
+  /** All that was missed has arrived: what was sent before the connection broke either shows by now, or never reached the server. */
+  ready() {
+    this.tries = 0;
+    find("#offline").hidden = true;
+    if (this.waiting && !this.box.value) this.box.value = this.waiting;
+    this.waiting = null;
+  }
+
+  turn({ n, html, kind, key }) {
+    if (n && n <= this.after) return;
+    if (n) this.after = n;
+    if (kind === "user") this.waiting = null;
+    if (kind !== "token") this.live?.remove();
+    const near = this.atEnd();
+    find("#greeting")?.remove();
+    const content = nodes(html);
+    const old = key && find(`[data-approval="${CSS.escape(key)}"]`, this.log);
+    if (old) old.replaceWith(content);
+    else this.log.append(content);
+    if (near || kind === "user" || kind === "approval") this.toEnd();
+  }
+
+  /** A piece of an answer that is still being written. The whole answer replaces it. */
+  token({ n, text }) {
+    if (n && n <= this.after) return;
+    if (n) this.after = n;
+    const near = this.atEnd();
+    this.live = find("[data-live]", this.log);
+    if (!this.live) {
+      this.live = document.createElement("div");
+      this.live.className = "gk-turn gk-turn-assistant gk-plain";
+      this.live.dataset.live = "";
+      this.live.setAttribute("aria-busy", "true");
+      this.log.append(this.live);
+    }
+    this.live.append(text);
+    if (near) this.toEnd();
+  }
+
+  busy(busy) {
+    find("#working").hidden = !busy;
+    this.log.setAttribute("aria-busy", String(busy));
+  }
+
+  title(text) {
+    const title = find(".talk-title");
+    if (title && text) title.textContent = text;
+  }
+
+  refused({ html }) {
+    toast(html);
+    if (this.waiting && !this.box.value) this.box.value = this.waiting;
+    this.waiting = null;
+  }
+
+  atEnd() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 120;
+  }
+
+  toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  send(message) {
+    if (!this.open) {
+      find("#offline").hidden = false;
+      this.now();
+      return false;
+    }
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  say(text) {
+    if (!text.trim() || this.waiting || !this.send({ type: "say", text })) return false;
+    this.waiting = text;
+    return true;
+  }
+
+  decide(form, approved) {
+    const fields = Object.fromEntries(new FormData(form));
+    delete fields.csrf;
+    const { reason = "", ...changed } = fields;
+    if (!this.send({ type: "decide", approval: form.dataset.approval, approved, reason, fields: changed })) return;
+    for (const button of form.querySelectorAll("button")) button.disabled = true;
+    this.box.focus();
+  }
+}

@@ -1,0 +1,68 @@
+// The office page: puts the conversation, the mailbox and the keyboard together.
+
+import { Chat } from "./chat.js";
+import { find, localTimes } from "./dom.js";
+import { refresh, start, view } from "./fragments.js";
+
+localTimes();
+start();
+
+const form = find("#ask-form");
+const box = find("#ask");
+const chat = new Chat(find("#log"), form);
+chat.toEnd();
+
+let later = 0;
+chat.addEventListener("mail", () => {
+  clearTimeout(later);
+  later = setTimeout(refresh, 150); // several changes at once are one look
+});
+
+function say(text) {
+  if (chat.say(text)) box.value = "";
+  box.focus();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  say(event.submitter?.name === "say" ? event.submitter.value : box.value);
+});
+
+box.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form.requestSubmit();
+});
+
+// Reply and forward begin a sentence in the composer.
+document.addEventListener("click", (event) => {
+  const start = event.target.closest("[data-ask]");
+  if (!start || event.metaKey || event.ctrlKey) return;
+  event.preventDefault();
+  view("conversation");
+  box.value = start.dataset.ask;
+  box.focus();
+  box.setSelectionRange(box.value.length, box.value.length);
+});
+
+// Approve or refuse. Enter in a field approves nothing: only the button does.
+document.addEventListener("submit", (event) => {
+  const card = event.target.closest(".gk-approval");
+  if (!card) return;
+  event.preventDefault();
+  if (event.submitter) chat.decide(card, event.submitter.value === "yes");
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches(".gk-approval input")) event.preventDefault();
+});
+
+// Menus close with Escape and when something else is chosen.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && find(".menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  find("summary", menu).focus();
+});
