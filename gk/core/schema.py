@@ -169,7 +169,7 @@ removal = Table(
     Column("path", Text, nullable=False),  # below the mail folder: a message file, or the folder of a whole mailbox
 )
 
-# %% ../../nbs/core/01_schema.ipynb #ed972689
+# %% ../../nbs/core/01_schema.ipynb #4c911175
 queue = Table(
     "queue", metadata,
     Column("id", Integer, primary_key=True),
@@ -181,8 +181,10 @@ queue = Table(
     Column("data", LargeBinary),
     Column("spool", Text),
     Column("smtputf8", Integer, nullable=False, default=0, server_default="0"),
+    Column("copy_id", Integer),  # the sender's own copy, in Sent: message.id
     Column("status", Text, nullable=False, default="pending", server_default="pending"),
     Index("ix_queue_status", "status", "created"),
+    Index("ix_queue_copy_id", "copy_id", sqlite_where=text("copy_id IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 

@@ -77,11 +77,13 @@ def upgrade() -> None:
         sa.Column("data", sa.LargeBinary()),
         sa.Column("spool", sa.Text()),
         sa.Column("smtputf8", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("copy_id", sa.Integer()),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_queue"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_queue_status", "queue", ["status", "created"])
+    op.create_index("ix_queue_copy_id", "queue", ["copy_id"], sqlite_where=sa.text("copy_id IS NOT NULL"))
     op.create_table(
         "removal",
         sa.Column("id", sa.Integer(), nullable=False),
