@@ -164,7 +164,7 @@ def normalise_newlines(
     "Every CR, LF or CRLF as CRLF"
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #4dadd823
+# %% ../../nbs/smtp/00_protocol.ipynb #8d15c51f
 class Content:
     "The content of one message while it arrives"
 
@@ -197,9 +197,9 @@ class Content:
             if self._smuggles(min(known, SLICE + len(TERMINATOR))):
                 self.ended = "smuggling"
             elif 0 <= end <= SLICE:
-                self.ended, self.rest = "end", bytes(buffer[end + len(TERMINATOR) :])
+                refused = self._bare and self.limits.bare_newline == "reject"
+                self.ended, self.rest = "smuggling" if refused else "end", bytes(buffer[end + len(TERMINATOR) :])
                 pieces.append(_take(self, bytes(buffer[: end + 2])))
-                self._judge_newlines()
             elif len(buffer) < SLICE + len(TERMINATOR):
                 self._scanned = max(0, len(buffer) - len(TERMINATOR) + 1)
                 break
@@ -229,10 +229,6 @@ class Content:
         if not self._bare or self.limits.bare_newline != "reject":
             return False
         return _ALMOST_END.search(buffer, max(0, start - 4), end) is not None
-
-    def _judge_newlines(self) -> None:
-        if self._bare and self.limits.bare_newline == "reject":
-            self.fault = self.fault or (550, "5.6.0", "The message holds CR or LF alone; lines end with CRLF (RFC 5321 2.3.8)")
 
 # %% ../../nbs/smtp/00_protocol.ipynb #8f4ea5ad
 def _take(
@@ -387,7 +383,7 @@ class Session(Replies):
 _SENDER_OK = reply_line(250, "2.1.0", "Sender ok")
 _RECIPIENT_OK = reply_line(250, "2.1.5", "Recipient ok")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #6e569049
+# %% ../../nbs/smtp/00_protocol.ipynb #c8111934
 def _out_of_turn(session: Session, events: list[Event]) -> None:
     "The client did not wait: end the session (RFC 2920 §3.1, RFC 5321 §4.3.1)"
     if not session._spoken:
@@ -395,6 +391,9 @@ def _out_of_turn(session: Session, events: list[Event]) -> None:
         session._close(554, status, f"{session.hostname} You must wait for the reply before you speak", "early", events)
     else:
         session._close(554, "5.5.0", "Protocol synchronization error: you must wait for this reply", "pipelining", events)
+
+
+_NO_END = (550, "5.6.0", "Lines end with CRLF, a message with CRLF.CRLF and nothing else")
 
 
 def _read_content(session: Session, events: list[Event]) -> None:
@@ -409,10 +408,10 @@ def _read_content(session: Session, events: list[Event]) -> None:
     session._content = None
     session._must_wait = not session.extended
     session._received += content.rest
-    if content.ended == "smuggling":
-        session._close(550, "5.6.0", "Lines end with CRLF, a message with CRLF.CRLF and nothing else", "smuggling", events)
-    elif content.ended == "size":
-        session._close(*(content.fault or (552, "5.3.4", "Too large")), "size", events)
+    if content.ended != "end":
+        code, status, text = content.fault or _NO_END if content.ended == "size" else _NO_END
+        events.append(DataRefused(f"{code} {status} {text}"))
+        session._close(code, status, text, content.ended, events)
     elif content.fault:
         session.state = State.READY
         at = len(events)

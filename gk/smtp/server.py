@@ -121,7 +121,7 @@ class Incoming:
         "The queue has it: a file is the queue's from now on"
         self._spool = None
 
-# %% ../../nbs/smtp/01_server.ipynb #1d7b8fe9
+# %% ../../nbs/smtp/01_server.ipynb #fa9f29e3
 PIECE = 16_384  # octets interpreted in one go: some milliseconds, whatever they hold
 BACKLOG = 131_072  # octets that may wait while an answer is looked for; then we stop reading
 LINGER = 5.0  # seconds for the client to read our last words
@@ -137,6 +137,7 @@ class Transport(asyncio.Protocol):
         self.session = Session(server.settings.hostname, server.limits)
         self.ip = ""
         self.task: asyncio.Task[None] | None = None  # looking for the answer to a question
+        self.opened = self.progress = server.loop.time()  # progress: something was understood, or answered
         self.ended = 0.0  # loop time at which our last words were said
         self.leaving: str = ""  # why, once the session is over
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # until connection_made
@@ -194,6 +195,7 @@ class Transport(asyncio.Protocol):
         "Send the replies; close after the last one"
         if replies := self.session.bytes_to_send():
             self.transport.write(replies)
+            self.progress = self.server.loop.time()
         if self.session.state is State.CLOSED:
             self._close()
         elif self._eof:
@@ -211,7 +213,10 @@ class Transport(asyncio.Protocol):
             self.transport.close()
         elif not self.transport.is_closing():
             self._set_reading(True)
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # it has gone already
+                self.transport.abort()
 
     def handle(self, events: list[Event]) -> None:
         "What the events mean: the other half"
@@ -243,7 +248,7 @@ def spoke_first(
     finally:
         borrowed.detach()  # the transport closes it
 
-# %% ../../nbs/smtp/01_server.ipynb #eb0cf4a8
+# %% ../../nbs/smtp/01_server.ipynb #e6fa5573
 class Connection(Transport):
     "One client: its session, its message, its deadlines"
 
@@ -251,7 +256,6 @@ class Connection(Transport):
         super().__init__(server)
         self.hello = Hello("", False)
         self.message = Incoming()
-        self.opened = self.progress = server.loop.time()
         self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -333,18 +337,19 @@ class Connection(Transport):
         elif now - self.progress > patience and self.task is None:
             self.shut("4.4.2", "Too slow")
 
-# %% ../../nbs/smtp/01_server.ipynb #7b765c2e
+# %% ../../nbs/smtp/01_server.ipynb #90599e78
 async def resolve(
     directory: Directory,
     address: Address,  # of RCPT; <postmaster> alone comes without a domain
     hostname: str,  # our name
-) -> Resolution:
-    "Who is behind an address; raises UnknownRecipient, NotLocal, DatabaseError"
+) -> tuple[Address, Resolution]:
+    "The address in full, and who is behind it; raises UnknownRecipient, NotLocal, DatabaseError"
     if address.domain:
-        return await directory.resolve(address)
+        return address, await directory.resolve(address)
     for domain in [hostname, *await directory.domains()]:
         with contextlib.suppress(UnknownRecipient, NotLocal):
-            return await directory.resolve(Address(address.local, domain))
+            full = Address(address.local, domain)
+            return full, await directory.resolve(full)
     raise UnknownRecipient("there is no postmaster yet")
 
 
@@ -360,7 +365,7 @@ def _on_recipient(connection: Connection, event: RcptTo) -> None:
 async def _look_up(connection: Connection, address: Address) -> None:
     server = connection.server
     try:
-        resolution = await resolve(server.directory, address, server.settings.hostname)
+        full, resolution = await resolve(server.directory, address, server.settings.hostname)
     except UnknownRecipient:
         connection.reject(550, "5.1.1", f"There is no {address} here")
     except NotLocal:
@@ -369,7 +374,7 @@ async def _look_up(connection: Connection, address: Address) -> None:
         log.error("smtp.directory", error=str(error))
         connection.reject(451, "4.3.0", "The directory cannot be read now; try again later")
     else:
-        _decide(connection, address, resolution)
+        _decide(connection, full, resolution)
 
 
 def _decide(connection: Connection, address: Address, resolution: Resolution) -> None:
