@@ -331,7 +331,7 @@ def move_rows(
     )
     return pairs
 
-# %% ../../nbs/mail/06b_entries.ipynb #8631ad76
+# %% ../../nbs/mail/06b_entries.ipynb #f2a80398
 class MessageGone(MailboxError):
     "The message has been deleted"
 
@@ -339,9 +339,11 @@ class MessageGone(MailboxError):
 def read_files(
     home: Path,  # the mailbox's folder
     filenames: Sequence[str],
+    limit: int | None = None,  # octets that are enough of each
 ) -> list[bytes | None]:
     "The messages with CR LF; None where the file is not there"
-    return [None if data is None else maildir.crlf(data) for data in (maildir.read(f"{home}/{name}") for name in filenames)]
+    found = (maildir.read(f"{home}/{name}", limit) for name in filenames)
+    return [None if data is None else maildir.crlf(data) for data in found]
 
 
 def filenames_of(
@@ -491,7 +493,7 @@ class Views(Folders):
         await super().close()
         self._files.shutdown()
 
-# %% ../../nbs/mail/06b_entries.ipynb #691e621b
+# %% ../../nbs/mail/06b_entries.ipynb #9f532c6b
 class Bodies(Views):
     "The files behind the entries"
 
@@ -499,11 +501,12 @@ class Bodies(Views):
         self,
         mailbox: Mailbox | int,
         wanted: Sequence[Entry],  # the caller slices: all of these are in memory at once
+        limit: int | None = None,  # octets that are enough of each, for headers; it may be more
     ) -> list[bytes | None]:
-        "Whole messages with CR LF, in the order asked; None for one that is gone"
+        "Messages with CR LF, in the order asked; None for one that is gone"
         box = await self.by_id(mailbox) if isinstance(mailbox, int) else mailbox
         home = self.path(box)
-        found = await self._in_thread(read_files, home, [entry.filename for entry in wanted])
+        found = await self.in_thread(read_files, home, [entry.filename for entry in wanted], limit)
         for attempt in range(2):
             missing = [position for position, data in enumerate(found) if data is None]
             if not missing:
@@ -512,10 +515,10 @@ class Bodies(Views):
             ids = [entry.id for entry in lost]
             names = await self.database.read(lambda reader, ids=ids: filenames_of(reader, box.id, ids))  # type: ignore[misc]
             if attempt:
-                names = await self._in_thread(look_for, home, lost, names)
+                names = await self.in_thread(look_for, home, lost, names)
             self._moved(box.id, names)
             again = [names.get(entry.id, entry.filename) for entry in lost]
-            for position, data in zip(missing, await self._in_thread(read_files, home, again), strict=True):
+            for position, data in zip(missing, await self.in_thread(read_files, home, again, limit), strict=True):
                 found[position] = data
         return found
 
@@ -533,7 +536,7 @@ class Bodies(Views):
             moved = [e._replace(filename=names[e.id]) if e.id in names else e for e in view.entries]
             self._views[mailbox_id] = View(view.mailbox, moved, view.uids)
 
-# %% ../../nbs/mail/06b_entries.ipynb #db0c2113
+# %% ../../nbs/mail/06b_entries.ipynb #8a6e6ed2
 def plan_renames(
     reader: Reader,
     mailbox_id: int,
@@ -581,7 +584,7 @@ class Follower(Bodies):
     async def _rename(self, box: Mailbox, ids: Sequence[int]) -> None:
         "Rename, sync, write down: in this order"
         plan = await self.database.read(lambda reader: plan_renames(reader, box.id, ids))
-        done = set(await self._in_thread(maildir.rename_all, self.path(box), list(plan.values())))
+        done = set(await self.in_thread(maildir.rename_all, self.path(box), list(plan.values())))
         plan = {id: move for id, move in plan.items() if move in done}
         if plan:
             await self.database.write(lambda tx: note_renames(tx, box.id, plan))
@@ -592,7 +595,7 @@ class Follower(Bodies):
         self._closing.set()
         await super().close()
 
-# %% ../../nbs/mail/06b_entries.ipynb #ece2d5cb
+# %% ../../nbs/mail/06b_entries.ipynb #40d7413e
 def link_files(
     source: Path,  # folder of the mailbox copied from
     target: Path,  # folder of the mailbox copied to
@@ -676,7 +679,7 @@ class Entries(Follower):
     ) -> list[tuple[int, int]]:
         "Files, then rows; files that got no row are taken back"
         source, there = self.path(box), self.path(target)
-        names = await self._in_thread(link_files, source, there, named, self._files)
+        names = await self.in_thread(link_files, source, there, named, self._files)
         pairs: list[tuple[int, int]] = []
         try:
             if moving:
@@ -686,5 +689,5 @@ class Entries(Follower):
         finally:
             entered = {uid for uid, _ in pairs}
             surplus = [File(there, name, b"") for uid, name in names.items() if uid not in entered]
-            await self._in_thread(maildir.discard, surplus)
+            await self.in_thread(maildir.discard, surplus)
         return pairs

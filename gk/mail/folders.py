@@ -348,7 +348,7 @@ def insert_defaults(tx: Transaction, account_id: int) -> list[Mailbox]:
             insert(tx, account_id, name, use)
     return all_of(tx, account_id)
 
-# %% ../../nbs/mail/06_folders.ipynb #64c00167
+# %% ../../nbs/mail/06_folders.ipynb #05f24c71
 log = structlog.get_logger("gk.mail")
 T = TypeVar("T")
 
@@ -378,7 +378,7 @@ class Store:
         query = "SELECT id, path FROM removal ORDER BY id LIMIT 1000"
         async with self._removing:
             while rows := await self.database.read(lambda reader: reader.driver.execute(query).fetchall()):
-                await self._in_thread(remove_paths, self.root, [path for _, path in rows])
+                await self.in_thread(remove_paths, self.root, [path for _, path in rows])
                 first, last = rows[0][0], rows[-1][0]  # entries are only ever added behind these
                 await self.database.write(lambda tx, span=(first, last): forget_removals(tx, *span))  # type: ignore[misc]
 
@@ -400,7 +400,7 @@ class Store:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+    async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
         "Run something that touches files off the loop"
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 

@@ -228,7 +228,7 @@ def destinations(
     wanted = {(item.account_id, item.mailbox) for item in items}
     return {(account, name): by_name(reader, account, check_name(name)) for account, name in wanted}
 
-# %% ../../nbs/mail/06c_ingest.ipynb #87f9c639
+# %% ../../nbs/mail/06c_ingest.ipynb #62bda3b9
 class Ingest(Entries):
     "Messages on their way into mailboxes"
 
@@ -252,7 +252,7 @@ class Ingest(Entries):
                 accepted.append((item, place))
             elif place:
                 outcomes[position] = place
-        arrivals = await self._in_thread(self._prepare, accepted)
+        arrivals = await self.in_thread(self._prepare, accepted)
 
         def work(tx: Transaction) -> list[Outcome]:
             for position, outcome in zip(positions, enter_arrivals(tx, arrivals, self.clock()), strict=True):
@@ -311,7 +311,7 @@ class Ingest(Entries):
         return await self._whole(self._append(box, item))
 
     async def _append(self, box: Mailbox, item: Delivery) -> Entry:
-        arrivals = await self._in_thread(self._prepare, [(item, box)])
+        arrivals = await self.in_thread(self._prepare, [(item, box)])
         (outcome,) = await self._enter(arrivals, lambda tx: enter_arrivals(tx, arrivals, self.clock()))
         if isinstance(outcome, MailboxError):
             raise outcome
@@ -339,4 +339,4 @@ class Ingest(Entries):
             files = await self.database.read(orphans)
         except DatabaseError:  # we cannot know: a file too many is better than one too few
             return
-        await self._in_thread(maildir.discard, files)
+        await self.in_thread(maildir.discard, files)

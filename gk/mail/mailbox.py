@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SETTLED', 'WATCH', 'ADOPT', 'Row', 'Differences', 'compare', 'settled', 'in_progress', 'adopt', 'take_names',
-           'take_flags', 'drop_missing', 'orphaned_contents', 'stamps', 'Mailboxes', 'every_mailbox', 'forget_account']
+           'take_flags', 'drop_missing', 'orphaned_contents', 'sweep_all', 'stamps', 'Mailboxes', 'every_mailbox',
+           'forget_account']
 
-# %% ../../nbs/mail/06d_mailbox.ipynb #bd79c4bb
+# %% ../../nbs/mail/06d_mailbox.ipynb #32cb219a
 import asyncio
 import contextlib
 import time
@@ -20,7 +21,7 @@ from .digest import digest
 from .entries import Changes as Changes, Entry as Entry, MessageGone as MessageGone, View as View
 from gk.mail.folders import (
     SELECT, BadName as BadName, Erased, Mailbox as Mailbox, MailboxError as MailboxError, MailboxExists as MailboxExists,
-    MailboxNotFound as MailboxNotFound, OverQuota as OverQuota, Status as Status, by_id, erase, implied as implied, log,
+    MailboxNotFound as MailboxNotFound, OverQuota as OverQuota, Status as Status, erase, implied as implied, log,
 )  # fmt: skip
 from .headers import Bounds
 from .ingest import Arrival, Delivery as Delivery, Ingest, enter_arrivals
@@ -168,7 +169,7 @@ def drop_missing(
     erase(tx, mailbox.id, [Erased(*row) for row in found if row])
     tx.notify(f"account:{mailbox.account_id}")
 
-# %% ../../nbs/mail/06d_mailbox.ipynb #42187e74
+# %% ../../nbs/mail/06d_mailbox.ipynb #d83f4fe5
 def orphaned_contents(
     tx: Transaction,
     first: int,  # content id
@@ -181,6 +182,18 @@ def orphaned_contents(
     return first + step if first + step <= last else None
 
 
+def sweep_all(
+    homes: Sequence[Path],  # folders of all mailboxes
+    uploads: Path,  # where messages lie that are being uploaded
+    now: float,  # unix seconds
+) -> None:
+    "Remove what was being written when the process died"
+    for home in homes:
+        maildir.sweep(home, now, own=True)
+    for left in uploads.glob("*"):
+        left.unlink(missing_ok=True)
+
+
 def stamps(
     home: Path,  # the mailbox's folder
 ) -> tuple[int, int]:
@@ -189,7 +202,7 @@ def stamps(
         return (home / "new").stat().st_mtime_ns, (home / "cur").stat().st_mtime_ns
     return 0, 0
 
-# %% ../../nbs/mail/06d_mailbox.ipynb #bd6e8752
+# %% ../../nbs/mail/06d_mailbox.ipynb #dc44aa01
 WATCH = 2.0  # seconds between two looks at the folders
 ADOPT = 100  # messages read and entered in one go
 
@@ -210,10 +223,10 @@ class Mailboxes(Ingest):
 
     async def _sync(self, box: Mailbox) -> bool:
         home = self.path(box)
-        files = await self._in_thread(maildir.scan, home)
+        files = await self.in_thread(maildir.scan, home)
         query = "SELECT id, uid, content_id, flags, size, filename FROM message WHERE mailbox_id = ?"
         rows = await self.database.read(lambda reader: [Row(*row) for row in reader.driver.execute(query, (box.id,))])
-        found = await self._in_thread(compare, rows, files)
+        found = await self.in_thread(compare, rows, files)
         if rows and not (home / "cur").is_dir():  # not mounted, not restored: that is no order to delete everything
             log.error("mail.folder_missing", folder=str(home))
             return False
@@ -236,7 +249,7 @@ class Mailboxes(Ingest):
         "A second look: a file that is being renamed can escape the first, and rows may be newer than the listing"
         if not missing:
             return []
-        there = await self._in_thread(maildir.scan, home)
+        there = await self.in_thread(maildir.scan, home)
         return [row for row in missing if maildir.parse_name(row.filename).base not in there]
 
     async def _adopt(self, box: Mailbox, home: Path, unknown: Sequence[str]) -> int:
@@ -247,7 +260,7 @@ class Mailboxes(Ingest):
         now = self.clock()
         names = sorted(name for name in unknown if settled(home, name, unsettled, going, now))
         for start in range(0, len(names), ADOPT):
-            arrivals = await self._in_thread(adopt, box, home, names[start : start + ADOPT], self.bounds)
+            arrivals = await self.in_thread(adopt, box, home, names[start : start + ADOPT], self.bounds)
             if arrivals:
                 await self.database.write(lambda tx, arrivals=arrivals: enter_arrivals(tx, arrivals, now))  # type: ignore[misc]
         return len(names)
@@ -256,7 +269,7 @@ class Mailboxes(Ingest):
         "At the start, before anything is delivered: finish what a crash cut off"
         await self.remove_files()
         homes = [self.path(box) for box in await self.database.read(every_mailbox)]
-        await self._in_thread(lambda: [maildir.sweep(home, self.clock(), own=True) for home in homes])
+        await self.in_thread(sweep_all, homes, self.root / "tmp", self.clock())
         self._behind(self._drop_orphans())
 
     async def _drop_orphans(self) -> None:
@@ -278,7 +291,7 @@ class Mailboxes(Ingest):
         while True:
             try:
                 boxes = await self.database.read(every_mailbox)
-                stirred = await self._in_thread(self._stirred, boxes)
+                stirred = await self.in_thread(self._stirred, boxes)
                 for box, stamp in stirred:
                     began = time.monotonic()
                     await self.sync(box.id)

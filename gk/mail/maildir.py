@@ -264,9 +264,10 @@ def publish_all(
                 discard(future.result())
         raise
 
-# %% ../../nbs/mail/05_maildir.ipynb #dfbe519e
+# %% ../../nbs/mail/05_maildir.ipynb #10dfb8e2
 def read(
     path: Path | str,  # of a message file
+    limit: int | None = None,  # octets that are enough; None: all
 ) -> bytes | None:
     "The bytes of a file, None when it is not there (any more)"
     try:
@@ -274,12 +275,13 @@ def read(
     except FileNotFoundError:
         return None
     try:
-        size = os.fstat(handle).st_size
-        data = os.read(handle, size + 1)
+        size = os.fstat(handle).st_size if limit is None else min(limit, os.fstat(handle).st_size)
+        data = os.read(handle, size)
         if len(data) < size:  # the kernel gives at most 2 GB at once, a signal may cut it shorter
-            pieces = [data]
-            while piece := os.read(handle, 1 << 20):
+            pieces, size = [data], size - len(data)
+            while size > 0 and (piece := os.read(handle, min(size, 1 << 20))):
                 pieces.append(piece)
+                size -= len(piece)
             data = b"".join(pieces)
         return data
     finally:
