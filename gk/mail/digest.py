@@ -113,7 +113,7 @@ def with_crlf(
     "The message with CRLF at every line end"
     return _BARE_LF.sub(b"\r\n", data) if has_bare_newlines(data) else data
 
-# %% ../../nbs/mail/02_digest.ipynb #e7ba89ad
+# %% ../../nbs/mail/02_digest.ipynb #a8bcc5a9
 @dataclass(slots=True)
 class Digest:
     "What the index keeps about a message; the fields are columns of `content`"
@@ -126,7 +126,7 @@ class Digest:
     header_size: int
     sender_name: str
     sender_address: str
-    recipients: str  # JSON {"to": [[name, address], …], "cc": …, "bcc": …, "reply_to": …}; empty lists are left out
+    recipients: str  # JSON {"to": [[name, address], …], "cc": …, "bcc": …, "reply_to": …}, empty ones left out; "from": if several
     subject: str
     date: float | None  # Unix seconds of the Date field
     date_offset: int | None  # minutes east of UTC
@@ -159,7 +159,7 @@ def _clean(
     "Text that every database takes: lone surrogates replaced"
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
-# %% ../../nbs/mail/02_digest.ipynb #439abcbc
+# %% ../../nbs/mail/02_digest.ipynb #6e3d4a63
 def _ids(
     raw: bytes | None,
 ) -> list[str]:
@@ -182,9 +182,11 @@ def digest(
     root = message.parts[0]
     get = root.fields.get
     mailboxes = mailboxes_of(root, bounds.addresses)
-    sender = people(mailboxes[b"from"] or mailboxes[b"sender"])[:1] or [("", "")]
+    authors = people(mailboxes[b"from"] or mailboxes[b"sender"]) or [("", "")]
     named = {"to": b"to", "cc": b"cc", "bcc": b"bcc", "reply_to": b"reply-to"}
     recipients = {key: people(mailboxes[name]) for key, name in named.items() if mailboxes[name]}
+    if len(authors) > 1:
+        recipients["from"] = authors
     moment = parse_date(root.fields[b"date"]) if b"date" in root.fields else None
     body, bodystructure = structures(message)
     rows = part_rows(message)
@@ -197,8 +199,8 @@ def digest(
         bodystructure=bodystructure,
         parts=dump_rows(rows),
         header_size=message.header_size,
-        sender_name=_clean(sender[0][0]),
-        sender_address=_clean(sender[0][1]),
+        sender_name=_clean(authors[0][0]),
+        sender_address=_clean(authors[0][1]),
         recipients=_clean(_json(recipients)),
         subject=_clean(decode_header(get(b"subject", b""), bounds.decoded_bytes)),
         date=moment.seconds if moment else None,

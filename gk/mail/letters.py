@@ -292,7 +292,7 @@ def summaries(
     found = {row[0]: row for row in rows}
     return [summary_of(found[number]) for number in numbers if number in found]
 
-# %% ../../nbs/mail/09_letters.ipynb #69aeb56b
+# %% ../../nbs/mail/09_letters.ipynb #2cf25a52
 MAX_THREAD = 100  # messages of one conversation, the latest
 
 
@@ -325,11 +325,11 @@ def written_to(
                WHERE m.mailbox_id = ? ORDER BY m.internal_date DESC, m.id DESC LIMIT ?"""
     found: dict[str, tuple[str, str]] = {}
     for (recipients,) in reader.driver.execute(query, (mailbox_id, RECENT)):
-        for people in json.loads(recipients or "{}").values():
-            for name, address in people:
-                key = address.lower()
-                if key not in found or (name and not found[key][0]):
-                    found[key] = (name, address)
+        named = json.loads(recipients or "{}")
+        for name, address in [*named.get("to", ()), *named.get("cc", ()), *named.get("bcc", ())]:
+            key = address.lower()
+            if key not in found or (name and not found[key][0]):
+                found[key] = (name, address)
     return list(found.values())
 
 
@@ -339,7 +339,8 @@ def wrote(
 ) -> list[tuple[str, str]]:
     "(name, address) of whoever wrote the latest messages there, each once"
     query = """SELECT c.sender_name, c.sender_address
-               FROM message m INDEXED BY ix_message_newest JOIN content c ON c.id = m.content_id WHERE m.mailbox_id = ? ORDER BY m.internal_date DESC, m.id DESC LIMIT ?"""
+               FROM message m INDEXED BY ix_message_newest JOIN content c ON c.id = m.content_id
+               WHERE m.mailbox_id = ? ORDER BY m.internal_date DESC, m.id DESC LIMIT ?"""
     rows = reader.driver.execute(query, (mailbox_id, RECENT)).fetchall()
     return list({address.lower(): (name or "", address) for name, address in reversed(rows) if address}.values())[::-1]
 
