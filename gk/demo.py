@@ -4,9 +4,12 @@
 
 # %% auto #0
 __all__ = ['DOMAIN', 'WORLD', 'Story', 'small_pdf', 'small_png', 'attachment', 'tell', 'stories', 'message_id', 'references',
-           'build']
+           'build', 'DemoError', 'prepare', 'seed']
 
-# %% ../nbs/faces/01_demo.ipynb #fa4715db
+# %% ../nbs/faces/01_demo.ipynb #2bf23141
+import asyncio
+import dataclasses
+import secrets
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +17,15 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .accounts.credentials import hash_now
+from .accounts.directory import Account
+from .core.config import Settings
+from .mail.maildir import Flag
+
+if TYPE_CHECKING:
+    from gk.office import DemoMark, Office
 
 # %% ../nbs/faces/01_demo.ipynb #f5f08812
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ def attachment(
         return name, "image/png", small_png()
     return name, "application/pdf", small_pdf([name.removesuffix(".pdf"), "Rowing club, example.test"])
 
-# %% ../nbs/faces/01_demo.ipynb #6824a59f
+# %% ../nbs/faces/01_demo.ipynb #a5b6ed19
 def tell(
     block: str,  # one story of the file
 ) -> Story:
@@ -123,6 +135,7 @@ def tell(
         flagged="flagged" in state,
         answered="answered" in state,
         after=fields.get("After", ""),
+        cc=fields.get("Cc", ""),
         html=html,
         files=(attachment(fields["Attach"]),) if "Attach" in fields else (),
     )
@@ -174,3 +187,74 @@ def build(
         main, _, sub = media.partition("/")
         mail.add_attachment(content, maintype=main, subtype=sub, filename=name)
     return mail.as_bytes()
+
+# %% ../nbs/faces/01_demo.ipynb #24cef41f
+class DemoError(Exception):
+    """This folder cannot become a demo; the text says why and what to do."""
+
+
+def prepare(
+    settings: Settings,  # with demo = true
+    now: float,  # Unix seconds
+) -> "DemoMark":
+    """The mark of a demo's folder, made if the folder is empty; `DemoError` if it is something else's."""
+    from gk.office import DemoMark  # the office knows the mark, and this chapter knows the office
+
+    wanted = settings.demo_password.get_secret_value()
+    folder = settings.data
+    if mark := DemoMark.read(folder):
+        return mark
+    others = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if strange := sorted(name for name in others if not name.startswith(".") and not name.endswith((".toml", ".log", ".lock"))):
+        raise DemoError(f"{folder}: --demo needs an empty folder, and this one holds {', '.join(strange[:3])}; "
+                        "choose another with --data, or start without --demo")
+    mark = DemoMark(wanted or "-".join(secrets.token_hex(2) for _ in range(3)), now, seeded=False)
+    mark.write(folder)
+    return mark
+
+# %% ../nbs/faces/01_demo.ipynb #9dbfe852
+async def _person(office: "Office", address: str, name: str, password: str) -> Account:
+    """One of the two, made if missing. The password is a demo's: it may be as short as it likes."""
+    account = await office.directory.find(address)
+    return account or await office.directory.add_account(address, await asyncio.to_thread(hash_now, password), name)
+
+
+async def _put(office: "Office", account: Account, story: Story, mail: bytes, arrived: datetime) -> None:
+    """One mail into its mailbox, unless it is there."""
+    box = next((box for box in await office.mailboxes.list(account.id) if box.name == story.folder), None)
+    if box is None:
+        box = await office.mailboxes.create(account.id, story.folder)
+    there = office.database.read_now(lambda reader: reader.driver.execute(
+        "SELECT 1 FROM message JOIN content ON content.id = content_id WHERE mailbox_id = ? AND message_id = ?",
+        (box.id, message_id(story.key).strip("<>"))).fetchone())
+    if there is None:
+        flags = (Flag.SEEN * story.seen) | (Flag.FLAGGED * story.flagged) | (Flag.ANSWERED * story.answered)
+        flags |= Flag.DRAFT * (story.folder == "Drafts")
+        await office.mailboxes.append(box.id, mail, flags, internal_date=arrived)
+
+
+async def seed(office: "Office") -> None:
+    """Fill the office with the demo world, or finish filling it; and give alice and bob the password of the settings."""
+    mark = office.demo
+    if mark is None:
+        raise DemoError(f"{office.settings.data}: this folder is not a demo's")
+    wanted = office.settings.demo_password.get_secret_value() or mark.password
+    if not mark.seeded:
+        if DOMAIN not in await office.directory.domains():
+            await office.directory.add_domain(DOMAIN)
+        people = {"alice": await _person(office, f"alice@{DOMAIN}", "Alice Martin", wanted),
+                  "bob": await _person(office, f"bob@{DOMAIN}", "Bob Durand", wanted)}
+        started = datetime.fromtimestamp(mark.started).astimezone()
+        known = {story.key: story for story in stories()}
+        for person in people.values():
+            await office.mailboxes.ensure_defaults(person.id)
+        for story in known.values():
+            arrived = started - timedelta(hours=story.hours)
+            await _put(office, people[story.owner], story, build(story, known, started), arrived)
+    if mark.seeded and wanted != mark.password:
+        for name in ("alice", "bob"):
+            if account := await office.directory.find(f"{name}@{DOMAIN}"):
+                await office.credentials.set_hash(account, await asyncio.to_thread(hash_now, wanted))
+    office.demo = dataclasses.replace(mark, password=wanted, seeded=True)
+    if office.demo != mark:
+        office.demo.write(office.settings.data)
