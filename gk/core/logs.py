@@ -62,7 +62,7 @@ def _as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
 def _line(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
-# %% ../../nbs/core/07_logs.ipynb #5149531a
+# %% ../../nbs/core/07_logs.ipynb #dfc68e9f
 class _Passing(logging.Handler):
     """Gives what libraries log to structlog."""
 
@@ -74,6 +74,7 @@ class _Passing(logging.Handler):
 def set_up(
     form: str = "text",  # "text" or "json"
     stream: TextIO | None = None,  # standard error if None
+    level: int = logging.INFO,  # what is less important is left out; a command shows warnings only
 ) -> None:
     """Send all logs of this process to one stream, one line an event."""
     structlog.configure(
@@ -84,7 +85,7 @@ def set_up(
             _without_secrets,
             _as_json if form == "json" else _as_text,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,  # a module-level logger must follow a later set_up
     )
