@@ -6,7 +6,7 @@
 __all__ = ['MAX_LINE', 'People', 'MAX_QUOTED', 'MAX_REFERENCES', 'MAX_RETURNED_HEADER', 'ComposeError', 'HeaderInjection',
            'Correspondent', 'Attachment', 'Draft', 'checked', 'encoded_words', 'folded', 'text_tokens', 'phrase_tokens',
            'address_text', 'people_tokens', 'build', 'new_message_id', 'Original', 'original_of', 'reply_recipients',
-           'quotation', 'reply_subject', 'reply', 'forward', 'Failure', 'bounce']
+           'quotation', 'reply_subject', 'known_id', 'references_of', 'reply', 'forward', 'Failure', 'bounce']
 
 # %% ../../nbs/mail/04_compose.ipynb #62437237
 import binascii
@@ -529,7 +529,7 @@ def quotation(
     quoted = "\n".join((">" if line.startswith(">") else "> " if line else ">") + line for line in text.split("\n"))
     return f"{intro}\n{quoted}"
 
-# %% ../../nbs/mail/04_compose.ipynb #4844c914
+# %% ../../nbs/mail/04_compose.ipynb #1f3110ce
 _REPLY = re.compile(r"^(?:\s*(?:re|aw|sv|antw|rép|réf)\s*(?:\[\d{1,3}\])?\s*:\s*)+", re.I)
 _FORWARD = re.compile(r"^(?:\s*(?:fwd?|tr|wg)\s*:\s*)+", re.I)
 MAX_REFERENCES = 20  # the first and the latest
@@ -541,12 +541,19 @@ def reply_subject(
     return f"Re: {_REPLY.sub('', subject)}".strip()
 
 
-def _references(
+def known_id(
+    text: str,  # as a mail had it
+) -> str:
+    "The id if it may stand in a header, else nothing"
+    return text if _ID.fullmatch(text) else ""
+
+
+def references_of(
     original: Original,
 ) -> tuple[str, ...]:
-    "References of a reply (RFC 5322 §3.6.4)"
+    "The References of an answer (RFC 5322 §3.6.4)"
     before = original.references or ((original.in_reply_to,) if original.in_reply_to else ())
-    chain = [i for i in dict.fromkeys((*before, original.message_id)) if i and _ID.fullmatch(i)]
+    chain = [i for i in dict.fromkeys((*before, original.message_id)) if known_id(i)]
     return tuple(chain[:1] + chain[1:][-(MAX_REFERENCES - 1) :])
 
 
@@ -562,8 +569,8 @@ def reply(
     "A reply, threaded and quoted; raises ComposeError when there is nobody to reply to"
     to, cc = reply_recipients(original, [str(sender.address), *own], everyone)
     body = text.rstrip() + (f"\n\n{quotation(original, language)}\n" if quote and original.text.strip() else "\n")
-    known = original.message_id if _ID.fullmatch(original.message_id) else ""
-    return Draft(sender, to, cc, (), reply_subject(_CONTROL.sub(" ", original.subject)), body, known, _references(original))
+    subject = reply_subject(_CONTROL.sub(" ", original.subject))
+    return Draft(sender, to, cc, (), subject, body, known_id(original.message_id), references_of(original))
 
 
 def forward(
@@ -586,7 +593,7 @@ def forward(
     body = "\n".join([f"---------- {words.forwarded} ----------", *head, "", original.text.rstrip(), ""])
     subject = f"Fwd: {_FORWARD.sub('', _CONTROL.sub(' ', original.subject))}".strip()
     above = f"{text.rstrip()}\n\n" if text.strip() else ""
-    return Draft(sender, tuple(to), (), (), subject, above + body, "", _references(original), original.attachments)
+    return Draft(sender, tuple(to), (), (), subject, above + body, "", references_of(original), original.attachments)
 
 
 def _person(

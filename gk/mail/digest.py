@@ -113,7 +113,7 @@ def with_crlf(
     "The message with CRLF at every line end"
     return _BARE_LF.sub(b"\r\n", data) if has_bare_newlines(data) else data
 
-# %% ../../nbs/mail/02_digest.ipynb #a8bcc5a9
+# %% ../../nbs/mail/02_digest.ipynb #8d9cbb86
 @dataclass(slots=True)
 class Digest:
     "What the index keeps about a message; the fields are columns of `content`"
@@ -126,7 +126,7 @@ class Digest:
     header_size: int
     sender_name: str
     sender_address: str
-    recipients: str  # JSON {"to": [[name, address], …], "cc": …, "bcc": …, "reply_to": …}, empty ones left out; "from": if several
+    recipients: str  # JSON {"to": [[name, address], …], "cc": …, "bcc": …, "reply_to": …}, empty ones left out; "from" if several
     subject: str
     date: float | None  # Unix seconds of the Date field
     date_offset: int | None  # minutes east of UTC

@@ -6,12 +6,13 @@
 __all__ = ['Recipient', 'MAX_SUBJECT', 'MAX_TEXT', 'MAX_PEOPLE', 'MAX_SHOWN', 'MAX_LIST', 'FEW_UNREAD', 'MAX_THREAD', 'RECENT',
            'Shape', 'Person', 'Summary', 'AttachmentInfo', 'Outcome', 'Email', 'Page', 'Folder', 'NewAttachment',
            'Outgoing', 'Sent', 'number_of', 'moment', 'summary_of', 'Place', 'cursor_of', 'place_of', 'listed',
-           'page_of', 'summaries', 'thread_numbers', 'written_to', 'wrote', 'opened', 'letter_text']
+           'page_of', 'summaries', 'page_at', 'thread_numbers', 'written_to', 'wrote', 'opened', 'letter_text']
 
-# %% ../../nbs/mail/09_letters.ipynb #61095128
+# %% ../../nbs/mail/09_letters.ipynb #008f497d
 import json
 import re
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any, NamedTuple
@@ -108,7 +109,7 @@ class Folder(Shape):
     messages: int = 0
     unread: int = 0
 
-# %% ../../nbs/mail/09_letters.ipynb #f6bf5819
+# %% ../../nbs/mail/09_letters.ipynb #29e79a55
 def _person(
     value: Any,  # a Person, its JSON, or a text
 ) -> Any:
@@ -139,18 +140,28 @@ class NewAttachment(Shape):
     part_of: str | None = None  # id of the message
     part: str | None = None  # and the part of it
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        type: str,  # "application/pdf"
+        content: bytes,
+    ) -> "NewAttachment":
+        "A file from its content, for Python (JSON has it in base64)"
+        return cls(name=name, type=type, size=len(content), data=b64encode(content))
+
 
 class Outgoing(Shape):
     "A message to be sent"
 
-    to: list[Recipient] = Field([], max_length=MAX_PEOPLE)
-    cc: list[Recipient] = Field([], max_length=MAX_PEOPLE)
-    bcc: list[Recipient] = Field([], max_length=MAX_PEOPLE)
-    subject: str = Field("", max_length=MAX_SUBJECT)
-    text: str = Field("", max_length=MAX_TEXT)
+    to: list[Recipient] = Field(default=[], max_length=MAX_PEOPLE)
+    cc: list[Recipient] = Field(default=[], max_length=MAX_PEOPLE)
+    bcc: list[Recipient] = Field(default=[], max_length=MAX_PEOPLE)
+    subject: str = Field(default="", max_length=MAX_SUBJECT)
+    text: str = Field(default="", max_length=MAX_TEXT)
     in_reply_to_id: str | None = None  # the message it answers
     forward_of_id: str | None = None  # the message it passes on
-    attachments: list[NewAttachment] = Field([], max_length=100)
+    attachments: list[NewAttachment] = Field(default=[], max_length=100)
 
     @field_validator("subject")
     @classmethod
@@ -214,7 +225,7 @@ def summary_of(
         has_attachment=bool(attachment), snippet=snippet or "", thread_id=str(thread or id), size=size,
     )  # fmt: skip
 
-# %% ../../nbs/mail/09_letters.ipynb #926b3470
+# %% ../../nbs/mail/09_letters.ipynb #f745d133
 MAX_LIST = 200  # lines of one piece
 FEW_UNREAD = 5000  # up to so many it is faster to sort them than to walk past the read ones
 
@@ -281,16 +292,37 @@ def page_of(
     return Page.model_construct(items=items, next=cursor_of(Place(last[6], last[0])) if last else None)
 
 
+def _rows(
+    reader: Reader,
+    account_id: int,  # whose they must be
+    numbers: Sequence[int],
+) -> list[Any]:
+    "Rows of _SELECT in this order, without those that are not the person's"
+    query = _SELECT + "WHERE m.account_id = ? AND m.id IN (SELECT value FROM json_each(?))"  # noqa: S608
+    rows = reader.driver.execute(query, (account_id, json.dumps(list(numbers)))).fetchall()
+    found = {row[0]: row for row in rows}
+    return [found[number] for number in numbers if number in found]
+
+
 def summaries(
     reader: Reader,
     account_id: int,  # whose they must be
     numbers: Sequence[int],
 ) -> list[Summary]:
     "These messages, in this order; those that are not the person's are left out"
-    query = _SELECT + "WHERE m.account_id = ? AND m.id IN (SELECT value FROM json_each(?))"  # noqa: S608
-    rows = reader.driver.execute(query, (account_id, json.dumps(list(numbers)))).fetchall()
-    found = {row[0]: row for row in rows}
-    return [summary_of(found[number]) for number in numbers if number in found]
+    return [summary_of(row) for row in _rows(reader, account_id, numbers)]
+
+
+def page_at(
+    reader: Reader,
+    account_id: int,
+    numbers: Sequence[int],  # found by a search, newest first, one more than the limit when there is more
+    limit: int,
+    after: Place | None,  # only what is strictly older
+) -> Page:
+    "What a search found, as a page"
+    rows = _rows(reader, account_id, numbers)
+    return page_of([row for row in rows if not after or (row[6], row[0]) < after], limit)
 
 # %% ../../nbs/mail/09_letters.ipynb #2cf25a52
 MAX_THREAD = 100  # messages of one conversation, the latest
