@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FolderInUse', 'FolderLock', 'DemoMark', 'Office']
 
-# %% ../nbs/faces/00_office.ipynb #c187b0a0
+# %% ../nbs/faces/00_office.ipynb #5222dd6a
 import asyncio
 import fcntl
 import json
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,13 +89,14 @@ class DemoMark:
             os.fsync(file.fileno())
         new.rename(folder / "demo.json")
 
-# %% ../nbs/faces/00_office.ipynb #3a9ef502
+# %% ../nbs/faces/00_office.ipynb #f6332127
 @dataclass
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 
     settings: Settings
     clock: Callable[[], float]  # Unix seconds
+    zone: tzinfo | None  # of whoever asks; None: this machine's
     database: Database
     hub: Hub
     directory: Directory
@@ -109,7 +111,12 @@ class Office:
     _started: list[Callable[[], Any]] = field(default_factory=list)  # what stops them again, in the order they were started
 
     @classmethod
-    def open(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Office":
+    def open(
+        cls,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,  # Unix seconds
+        zone: tzinfo | None = None,  # in which "tomorrow" begins; None: this machine's
+    ) -> "Office":
         """Open the data folder of these settings; `DatabaseError`, `StorageFull`."""
         data = settings.data
         database = Database.open(data)
@@ -117,10 +124,14 @@ class Office:
         directory = Directory(database, hub)
         mailboxes = Mailboxes(database, hub, data / "mail", settings, clock)
         return cls(
-            settings, clock, database, hub, directory, Credentials(database, directory, settings), LoginBackoff(settings.limits),
-            mailboxes, Search(database, mailboxes, data / "search.db"), Queue(database, hub, data / "spool", clock),
-            DemoMark.read(data),
+            settings, clock, zone, database, hub, directory, Credentials(database, directory, settings),
+            LoginBackoff(settings.limits), mailboxes, Search(database, mailboxes, data / "search.db"),
+            Queue(database, hub, data / "spool", clock), DemoMark.read(data),
         )
+
+    def now(self) -> datetime:
+        """The time, with its zone."""
+        return datetime.fromtimestamp(self.clock(), self.zone) if self.zone else datetime.fromtimestamp(self.clock()).astimezone()
 
     @cached_property
     def mail(self) -> "MailService":
@@ -153,7 +164,7 @@ class Office:
         from gk.agent.loop import Assistant
         from gk.agent.model import make_model
 
-        return Assistant(make_model(self.settings.agent), self.registry, self.conversations, self.settings, self.clock)
+        return Assistant(make_model(self.settings.agent), self.registry, self.conversations, self.settings, self.now)
 
     # for the holder of the lock
 
