@@ -271,16 +271,18 @@ def mail_actions(mail: "Email", viewer: Viewer, token: str) -> Element:
         starts, [action(f"/mail/{mail.id}/{verb}", picture, viewer(word), token) for verb, picture, word in verbs]
     ]
 
-# %% ../../nbs/web/01_components.ipynb #b9710091
+# %% ../../nbs/web/01_components.ipynb #cc64a36d
 def _html_view(mail: "Email", viewer: Viewer) -> Node:
     """The frame with the sender's own layout, folded until somebody wants it."""
     if not mail.has_html:
         return None
+    address, name = f"/mail/{mail.id}/html", f"layout-{mail.id}"
     frame = h.iframe(
-        ".gk-frame", src=f"/mail/{mail.id}/html", sandbox="allow-popups allow-popups-to-escape-sandbox", loading="lazy",
+        ".gk-frame", src=address, name=name, sandbox="allow-popups allow-popups-to-escape-sandbox", loading="lazy",
         referrerpolicy="no-referrer", title=viewer("html_frame"),
     )  # fmt: skip
-    return h.details(".gk-original")[h.summary[viewer("html_view")], frame]
+    pictures = h.a(".gk-small", href=f"{address}?images=yes", target=name)[viewer("show_images")]
+    return h.details(".gk-original")[h.summary[viewer("html_view")], frame, pictures]
 
 
 def _undelivered(mail: "Email", viewer: Viewer) -> Node:

@@ -69,7 +69,7 @@ _FRAME = {
     "close": ("Close", "Fermer"),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #741fe617
+# %% ../../nbs/web/00_text.ipynb #9255a584
 _MAIL = {
     "INBOX": ("Inbox", "Boîte de réception"),
     "Drafts": ("Drafts", "Brouillons"),
@@ -111,6 +111,8 @@ _MAIL = {
     "back_to_list": ("Back to the list", "Retour à la liste"),
     "html_view": ("Original layout", "Mise en page d’origine"),
     "html_frame": ("The message as its sender laid it out", "Le message tel que son expéditeur l’a mis en page"),
+    "show_images": ("Load pictures from other servers; their owner will know that you read this",
+                    f"Charger les images d’autres serveurs{_N}; leur propriétaire saura que vous avez lu"),
     "quoted": ("Quoted text", "Texte cité"),
     "new_mail": ("New mail from {name}", "Nouveau message de {name}"),
     "done_archive": ("Archived.", "Archivé."),
