@@ -168,7 +168,7 @@ def head_field(
     small = len(recipients or "") + len(sender_name or "") < 1000  # a long list of people is not worth remembering
     return (_remembered if small else people_field)(name, sender_name, sender_address, recipients)
 
-# %% ../../nbs/mail/07_search.ipynb #8226b2d9
+# %% ../../nbs/mail/07_search.ipynb #14866f45
 BATCH = 200  # contents in one transaction of the index
 _CONTENTS = "SELECT id, subject, sender_name, sender_address, recipients, text FROM content WHERE id > ? ORDER BY id LIMIT ?"
 
@@ -177,7 +177,8 @@ def document(
     row: Sequence[Any],  # of `_CONTENTS`
 ) -> tuple[int, str]:
     "(content id, everything of it that is searched)"
-    return row[0], "\n".join((*(head_field(name, *row[1:5]) for name in HEAD), row[5] or ""))
+    whole = "\n".join((*(head_field(name, *row[1:5]) for name in HEAD), row[5] or ""))
+    return row[0], whole.replace("\0", " ")  # FTS5 stops reading at a NUL
 
 
 def index_some(
@@ -210,7 +211,7 @@ def stale(
     (live,) = database.read_now(lambda reader: reader.driver.execute(query, (upto,)).fetchone())
     return bool(held > 2 * live + 1000)
 
-# %% ../../nbs/mail/07_search.ipynb #d15b9567
+# %% ../../nbs/mail/07_search.ipynb #eb9e6172
 log = structlog.get_logger("gk.search")
 RETRY = 30.0  # seconds until it tries again after an error: a full disk, say
 
@@ -264,6 +265,7 @@ class Indexer:
     def _follow(self) -> None:
         "Index what comes, until told to stop or until the index is to be built anew"
         index = open_index(self.path, owner_of(self.database), newest_content(self.database))
+        (self._reached,) = index.execute("SELECT upto FROM state").fetchone()
         self._work.set()
         try:
             while not self._stop.is_set():
@@ -456,7 +458,7 @@ def has_field(
             return True
     return False
 
-# %% ../../nbs/mail/07_search.ipynb #f852f4e7
+# %% ../../nbs/mail/07_search.ipynb #3a49c9ce
 class Search:
     "Searching the mail of one person, completely"
 
@@ -567,8 +569,10 @@ class Search:
             return known[0]
         if known:  # it was built anew
             known[0].close()
-        self._local.index = (connect(self.path), inode)
-        return self._local.index[0]
+        self._local.index = None
+        with contextlib.suppress(sqlite3.Error):  # damaged: the indexer will see to it
+            self._local.index = connect(self.path), inode
+        return self._local.index[0] if self._local.index else None
 
 # %% ../../nbs/mail/07_search.ipynb #f9c0dc46
 def slices(
