@@ -324,7 +324,7 @@ def page_at(
     rows = _rows(reader, account_id, numbers)
     return page_of([row for row in rows if not after or (row[6], row[0]) < after], limit)
 
-# %% ../../nbs/mail/09_letters.ipynb #2cf25a52
+# %% ../../nbs/mail/09_letters.ipynb #ed52c3b2
 MAX_THREAD = 100  # messages of one conversation, the latest
 
 
@@ -339,10 +339,10 @@ def thread_numbers(
                AND (b.special_use IS NOT '\\Trash' OR m.id = ?) ORDER BY m.internal_date DESC, m.id DESC LIMIT ?"""
     rows = reader.driver.execute(query, (account_id, number, account_id, number, 2 * MAX_THREAD)).fetchall()
     chosen: dict[int, int] = {}
-    for id, content in rows:
+    for id, content in reversed(rows):
         if content not in chosen or id == number:
             chosen[content] = id
-    return list(chosen.values())[:MAX_THREAD][::-1]
+    return list(chosen.values())[-MAX_THREAD:]
 
 
 RECENT = 500  # messages that are looked through for people
