@@ -40,7 +40,7 @@ TABLE: dict[tuple[Kind, Gains], Action] = {
     ("destroy", "others"): "ask",
 }
 
-# %% ../../nbs/mcp/00_policy.ipynb #b74842cc
+# %% ../../nbs/mcp/00_policy.ipynb #cc2a98a9
 @dataclass(frozen=True, slots=True)
 class Note:
     "One sentence to the person, in both languages"
@@ -86,6 +86,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The answer would not go to its author {author} but to {name}.",
     ),
     "text": ("Vous n'avez pas écrit ceci vous-même : {name}.", "You did not write this yourself: {name}."),
+    "outside": (
+        "Un programme extérieur le demande ; gk ne voit pas ce que vous lui avez dit.",
+        "A program from outside asks for this; gk cannot see what you told it.",
+    ),
     "unknown_id": ("Le message {name} n'a pas été montré ici.", "Message {name} was not shown here."),
 }
 
@@ -165,7 +169,7 @@ class Context:
         "True when text of strangers could have supplied an argument"
         return not self.conversation or any(self.untrusted)
 
-# %% ../../nbs/mcp/00_policy.ipynb #2bad0bef
+# %% ../../nbs/mcp/00_policy.ipynb #a3eb741f
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?'\"’‘“”«»‹›()[]{}…-–—*`")
 
@@ -174,8 +178,8 @@ def tokens(
     text: str,  # anything
 ) -> list[str]:
     "Words and symbols of a text, folded so that case, accents and punctuation do not matter"
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = "".join(c for c in text if not unicodedata.combining(c))  # first, or sorting thousands of marks takes quadratic time
+    plain = "".join(c for c in unicodedata.normalize("NFKD", bare.casefold()) if not unicodedata.combining(c))
     return [t for t in _TOKEN.findall(plain) if t not in _PUNCTUATION]
 
 
@@ -561,7 +565,7 @@ def digest_of(
     plain = json.dumps(call, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(plain.encode()).hexdigest()
 
-# %% ../../nbs/mcp/00_policy.ipynb #be6a6336
+# %% ../../nbs/mcp/00_policy.ipynb #aca6282f
 _REASONS: dict[Kind, str] = {"read": "read", "change": "recoverable", "destroy": "for_good"}
 _SHARING: dict[Gains, str] = {"nobody": "keeps", "named": "named", "others": "others"}
 
@@ -579,6 +583,7 @@ def _weigh(
     doubts: list[Note] = []
     if effect.kind != "read":
         doubts = [*address_taint(effect, facts, context), *id_taint(effect, context), *text_taint(effect, facts, context)]
+        doubts = doubts if context.conversation or not doubts else [note("outside")]
     strangers = [r for r in effect.reaches if r in _keys(facts.first_time)]
     tainted = bool(doubts)
     reason = _SHARING[gains] if effect.kind == "share" else _REASONS[effect.kind]
