@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Recipient', 'MAX_SUBJECT', 'MAX_TEXT', 'MAX_PEOPLE', 'MAX_SHOWN', 'MAX_LIST', 'FEW_UNREAD', 'MAX_THREAD', 'RECENT',
            'Shape', 'Person', 'Summary', 'AttachmentInfo', 'Outcome', 'Email', 'Page', 'Folder', 'NewAttachment',
-           'Outgoing', 'Sent', 'number_of', 'moment', 'summary_of', 'Place', 'cursor_of', 'place_of', 'listed',
-           'page_of', 'summaries', 'page_at', 'thread_numbers', 'written_to', 'wrote', 'opened', 'letter_text']
+           'Outgoing', 'Sent', 'number_of', 'moment', 'summary_of', 'Place', 'cursor_of', 'place_of', 'rows_of',
+           'summaries', 'page_at', 'listed', 'page_of', 'thread_numbers', 'written_to', 'wrote', 'opened',
+           'letter_text']
 
 # %% ../../nbs/mail/09_letters.ipynb #008f497d
 import json
@@ -225,7 +226,7 @@ def summary_of(
         has_attachment=bool(attachment), snippet=snippet or "", thread_id=str(thread or id), size=size,
     )  # fmt: skip
 
-# %% ../../nbs/mail/09_letters.ipynb #f745d133
+# %% ../../nbs/mail/09_letters.ipynb #841cd108
 MAX_LIST = 200  # lines of one piece
 FEW_UNREAD = 5000  # up to so many it is faster to sort them than to walk past the read ones
 
@@ -254,6 +255,39 @@ def place_of(
     return Place(float(found[1]), int(found[2])) if found else None
 
 
+def rows_of(
+    reader: Reader,
+    account_id: int,  # whose they must be
+    numbers: Sequence[int],
+) -> list[Any]:
+    "Rows of _SELECT in this order, without those that are not the person's"
+    query = _SELECT + "WHERE m.id IN (SELECT value FROM json_each(?)) AND +m.account_id = ?"  # noqa: S608 the + : by id, by nothing else
+    rows = reader.driver.execute(query, (json.dumps(list(numbers)), account_id)).fetchall()
+    found = {row[0]: row for row in rows}
+    return [found[number] for number in numbers if number in found]
+
+
+def summaries(
+    reader: Reader,
+    account_id: int,  # whose they must be
+    numbers: Sequence[int],
+) -> list[Summary]:
+    "These messages, in this order; those that are not the person's are left out"
+    return [summary_of(row) for row in rows_of(reader, account_id, numbers)]
+
+
+def page_at(
+    reader: Reader,
+    account_id: int,
+    numbers: Sequence[int],  # found by a search, newest first, one more than the limit when there is more
+    limit: int,
+    after: Place | None,  # only what is strictly older
+) -> Page:
+    "What a search found, as a page"
+    rows = rows_of(reader, account_id, numbers)
+    return page_of([row for row in rows if not after or (row[6], row[0]) < after], limit)
+
+
 def listed(
     reader: Reader,
     box: Mailbox,
@@ -264,21 +298,22 @@ def listed(
     before: float | None = None,  # excluded
 ) -> Page:
     "A piece of a folder, newest first"
-    where, values = ["m.mailbox_id = ?"], [box.id]
+    where, values = ["mailbox_id = ?"], [box.id]
     index = "ix_message_newest"
     if unread_only:
-        where.append("m.flags & 1 = 0")
+        where.append("flags & 1 = 0")
         index = "ix_message_unread" if box.unseen <= FEW_UNREAD else index
-    for condition, value in (("m.internal_date >= ?", since), ("m.internal_date < ?", before)):
+    for condition, value in (("internal_date >= ?", since), ("internal_date < ?", before)):
         if value is not None:
             where.append(condition)
             values.append(value)  # type: ignore[arg-type]
     if after:
-        where.append("(m.internal_date, m.id) < (?, ?)")
+        where.append("(internal_date, id) < (?, ?)")
         values += [after.date, after.id]  # type: ignore[list-item]
-    query = _SELECT.replace("message m ", f"message m INDEXED BY {index} ") + f"WHERE {' AND '.join(where)} "
-    rows = reader.driver.execute(query + "ORDER BY m.internal_date DESC, m.id DESC LIMIT ?", (*values, limit + 1)).fetchall()
-    return page_of(rows, limit)
+    chosen = f"""SELECT id FROM message INDEXED BY {index} WHERE {" AND ".join(where)}
+                 ORDER BY internal_date DESC, id DESC LIMIT ?"""  # noqa: S608 only names from above
+    numbers = [row[0] for row in reader.driver.execute(chosen, (*values, limit + 1))]
+    return page_of(rows_of(reader, box.account_id, numbers), limit)
 
 
 def page_of(
@@ -290,39 +325,6 @@ def page_of(
     last = rows[limit - 1] if more else None
     items = [summary_of(row) for row in rows[:limit]]
     return Page.model_construct(items=items, next=cursor_of(Place(last[6], last[0])) if last else None)
-
-
-def _rows(
-    reader: Reader,
-    account_id: int,  # whose they must be
-    numbers: Sequence[int],
-) -> list[Any]:
-    "Rows of _SELECT in this order, without those that are not the person's"
-    query = _SELECT + "WHERE m.account_id = ? AND m.id IN (SELECT value FROM json_each(?))"  # noqa: S608
-    rows = reader.driver.execute(query, (account_id, json.dumps(list(numbers)))).fetchall()
-    found = {row[0]: row for row in rows}
-    return [found[number] for number in numbers if number in found]
-
-
-def summaries(
-    reader: Reader,
-    account_id: int,  # whose they must be
-    numbers: Sequence[int],
-) -> list[Summary]:
-    "These messages, in this order; those that are not the person's are left out"
-    return [summary_of(row) for row in _rows(reader, account_id, numbers)]
-
-
-def page_at(
-    reader: Reader,
-    account_id: int,
-    numbers: Sequence[int],  # found by a search, newest first, one more than the limit when there is more
-    limit: int,
-    after: Place | None,  # only what is strictly older
-) -> Page:
-    "What a search found, as a page"
-    rows = _rows(reader, account_id, numbers)
-    return page_of([row for row in rows if not after or (row[6], row[0]) < after], limit)
 
 # %% ../../nbs/mail/09_letters.ipynb #ed52c3b2
 MAX_THREAD = 100  # messages of one conversation, the latest
