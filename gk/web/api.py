@@ -23,7 +23,7 @@ from ..mail.service import FolderNotFound, Invalid, MailError, NotFound, OverQuo
 from .parts import Parts
 from .security import TooManyAttempts, client_address
 
-# %% ../../nbs/web/07_api.ipynb #eaa0fa60
+# %% ../../nbs/web/07_api.ipynb #63159374
 def header_value(value: str) -> str:
     """A text that may stand in a header (RFC 5322 §2.2): no line break, no NUL."""
     if any(character in value for character in "\r\n\0"):
@@ -47,7 +47,7 @@ class Ticket(BaseModel):
     """What signs the requests that follow: `Authorization: Bearer …`."""
 
     access_token: str
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  the word of RFC 6750, no secret
     expires_in: int = Field(description="seconds")
 
 
