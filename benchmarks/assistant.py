@@ -2,8 +2,9 @@
 
     python benchmarks/assistant.py [--rounds 20] [--messages 100000]
 
-Prints, a row each, median, minimum and maximum in milliseconds. A planner row is a whole turn: the request stored, the plan, policy, tool
-and answer, each stored as an event; for the REST row it is one HTTP request on a kept connection, from the first byte out to the last byte in.
+Prints, a row each, median, minimum and maximum in milliseconds. A planner row is a whole turn: the request stored, the plan,
+policy, tool and answer, each stored as an event; a REST row is one HTTP request on a kept connection, from the first byte out to
+the last byte in.
 """
 
 from __future__ import annotations
