@@ -9,15 +9,15 @@ __all__ = ['log', 'WINDOW', 'LABEL', 'Id', 'AnId', 'Ids', 'People', 'Limit', 'Te
            'list_emails', 'position', 'head_of', 'read_email', 'search_emails', 'list_folders', 'count_emails',
            'summarize_thread', 'dispatched', 'send_email', 'reply_email', 'forward_email', 'create_draft', 'move_email',
            'delete_email', 'flag_email', 'create_folder', 'permitted', 'Call', 'Permission', 'gate', 'guarded',
-           'sdk_tool', 'explained', 'can_ask', 'MailServer', 'mail_server']
+           'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer', 'mail_server']
 
-# %% ../../nbs/mcp/02_mail.ipynb #b929e439
+# %% ../../nbs/mcp/02_mail.ipynb #bf393093
 import difflib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal
@@ -31,10 +31,11 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from mcp.types import Tool as ToolDescription
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 
+from ..core.database import DatabaseError
 from ..mail.letters import Email, Folder, Outgoing, Page, Person, Sent, Summary
 from ..mail.service import Mail, MailError
 from . import policy
-from .preview import MAX_MAILS, Look, folder_named, look, one_line, recipients, said
+from .preview import MAX_MAILS, Look, card_text, folder_named, look, one_line, recipients, written
 
 log = structlog.get_logger("mcp")
 
@@ -72,7 +73,7 @@ def when(
     "Date and time in a list"
     return moment.strftime("%Y-%m-%d %H:%M")
 
-# %% ../../nbs/mcp/02_mail.ipynb #872e7ee3
+# %% ../../nbs/mcp/02_mail.ipynb #159fd9b6
 class Item(Summary):
     "One message in a list"
 
@@ -100,7 +101,7 @@ class Thread(BaseModel):
     subject: str = ""
     count: int = 0
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #c2ba91d7
 class Dispatch(Sent):
     "What was sent"
 
@@ -127,7 +128,7 @@ class Change(BaseModel):
     flag: str | None = None
     for_good: bool = False
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #c47008e8
 class Folders(BaseModel):
     "The person's folders"
 
@@ -217,7 +218,7 @@ def answer(
     data = structured.model_dump(mode="json", by_alias=True)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
-# %% ../../nbs/mcp/02_mail.ipynb #32f36f41
+# %% ../../nbs/mcp/02_mail.ipynb #a5327fd2
 def moment(
     text: str | None,  # checked by `Day`
 ) -> datetime | None:
@@ -240,7 +241,7 @@ def row(
     parts = [f"id {message.id}", when(message.date), *marks, who(message.from_), quoted(message.subject), quoted(message.snippet)]
     return f"{number}. {' · '.join(parts)}"
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #d7e5d8b9
 def listing(
     page: Page,
     folder: str | None,
@@ -256,7 +257,7 @@ def listing(
     tail = [f"There are more: ask again with before={before}."] if page.next else []
     return answer("\n".join([f"{len(rows)} messages {found}, newest first. {LABEL}", *rows, *tail]), shown)
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #de8fb88a
 @tool("List messages", "read")
 async def list_emails(
     mail: Mail,
@@ -274,7 +275,7 @@ async def list_emails(
     )
     return listing(page, place.name, f"in {quoted(place.name)}")
 
-# %% ../../nbs/mcp/02_mail.ipynb #b3e597d8
+# %% ../../nbs/mcp/02_mail.ipynb #29a2e315
 def position(
     text: str,  # "17" or "17+8000"
 ) -> tuple[str, int]:  # id, first character
@@ -299,7 +300,7 @@ def head_of(
     )  # fmt: skip
     return [f"{name}: {value}" for name, value in rows if value]
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #38583555
 @tool("Read a message", "read")
 async def read_email(mail: Mail, id: Id) -> Annotated[CallToolResult, Letter]:
     "Read a message. It stays unread."
@@ -312,7 +313,7 @@ async def read_email(mail: Mail, id: Id) -> Annotated[CallToolResult, Letter]:
     tail = [f"There is more: read_email(id={email.id}+{start + WINDOW})."] if more else []
     return answer("\n".join([*head_of(email), fenced(window), *tail]), letter)
 
-# %% ../../nbs/mcp/02_mail.ipynb #8c480b92
+# %% ../../nbs/mcp/02_mail.ipynb #e12ed93f
 @tool("Search messages", "read")
 async def search_emails(
     mail: Mail,
@@ -335,7 +336,7 @@ async def search_emails(
     )  # fmt: skip
     return listing(page, place, "found")
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #14969282
 @tool("List folders", "read")
 async def list_folders(mail: Mail) -> Annotated[CallToolResult, Folders]:
     "List the folders with their numbers of messages."
@@ -352,7 +353,7 @@ async def count_emails(mail: Mail, folder: str = "INBOX", unread_only: bool = Fa
     kind = "unread messages" if unread_only else "messages"
     return answer(f"{number} {kind} in {quoted(place.name)}.", Count(count=number, folder=place.name, unread_only=unread_only))
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #202a0392
 @tool("Summarize a conversation", "read")
 async def summarize_thread(mail: Mail, id: Id) -> Annotated[CallToolResult, Thread]:
     "The whole conversation a message belongs to, shortened, to be summarized."
@@ -367,7 +368,7 @@ async def summarize_thread(mail: Mail, id: Id) -> Annotated[CallToolResult, Thre
     text = f"{len(letters)} messages, oldest first: {quoted(subject)}\n{fenced(chr(10).join(parts))}"
     return answer(text, Thread(items=letters, subject=subject, count=len(letters)))
 
-# %% ../../nbs/mcp/02_mail.ipynb #e719720b
+# %% ../../nbs/mcp/02_mail.ipynb #3cb634d5
 def dispatched(
     message: Outgoing,
     sent: Sent,
@@ -383,10 +384,10 @@ async def send_email(
     mail: Mail, to: People, cc: People = (), bcc: People = (), subject: str = "", body: str = ""
 ) -> Annotated[CallToolResult, Dispatch]:
     "Write a new message and send it."
-    message = Outgoing(to=recipients(to), cc=recipients(cc), bcc=recipients(bcc), subject=subject, text=body)
+    message = written({"to": to, "cc": cc, "bcc": bcc, "subject": subject, "body": body})
     return dispatched(message, await mail.send_email(message))
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #0a2e2f61
 @tool("Answer a message", "send")
 async def reply_email(mail: Mail, id: Id, body: str, reply_all: bool = False) -> Annotated[CallToolResult, Dispatch]:
     "Answer the sender of a message, or everybody."
@@ -400,13 +401,13 @@ async def forward_email(mail: Mail, id: Id, to: People, body: str = "") -> Annot
     message = await mail.prepare_forward(id, recipients(to), body)
     return dispatched(message, await mail.send_email(message))
 
-# %% ../../nbs/mcp/02_mail.ipynb #a193dfbc
+# %% ../../nbs/mcp/02_mail.ipynb #793d9785
 @tool("Save a draft", "write")
 async def create_draft(mail: Mail, to: People = (), subject: str = "", body: str = "") -> Annotated[CallToolResult, Draft]:
     "Save a message without sending it."
-    people = recipients(to)
-    saved = await mail.create_draft(Outgoing(to=people, subject=subject, text=body))
-    draft = Draft(id=saved.id, folder=saved.folder, to=people, subject=subject, link=link(saved.id))
+    message = written({"to": to, "subject": subject, "body": body})
+    saved = await mail.create_draft(message)
+    draft = Draft(id=saved.id, folder=saved.folder, to=message.to, subject=subject, link=link(saved.id))
     return answer(f"Draft {saved.id} is saved in {quoted(saved.folder)}.", draft)
 
 
@@ -417,7 +418,7 @@ async def move_email(mail: Mail, ids: Ids, folder: str) -> Annotated[CallToolRes
     await mail.move_email(ids, place.name)
     return answer(f"Moved {len(ids)} to {quoted(place.name)}.", Change(ids=ids, count=len(ids), folder=place.name))
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #104c2a34
 @tool("Delete messages", "write", destructive=True)
 async def delete_email(mail: Mail, ids: Ids) -> Annotated[CallToolResult, Change]:
     "Put messages into the Trash; from the Trash, delete them for good."
@@ -435,7 +436,7 @@ async def flag_email(
     await mail.flag_email(ids, flag)
     return answer(f"Marked {len(ids)} as {quoted(flag)}.", Change(ids=ids, count=len(ids), flag=flag))
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #aa121b97
 @tool("Create a folder", "write")
 async def create_folder(
     mail: Mail, name: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -454,7 +455,7 @@ def permitted(
         return True
     return not {"mail", f"mail:{OFFERS[name].scope}", name}.isdisjoint(scopes)
 
-# %% ../../nbs/mcp/02_mail.ipynb #643f4f83
+# %% ../../nbs/mcp/02_mail.ipynb #34808f90
 @dataclass(frozen=True, slots=True)
 class Call:
     "One tool call on its way"
@@ -463,7 +464,7 @@ class Call:
     args: Mapping[str, Any]  # validated
     mail: Mail  # the acting person's
     seen: Look | None  # None: nobody could look
-    can_ask: bool  # the client can show a question
+    can_ask: bool = False  # the client can show a question
 
 
 CALL: ContextVar[Call] = ContextVar("call")
@@ -490,9 +491,9 @@ async def gate() -> Permission | Elicit[Permission]:
         return Permission()
     if decision.action == "refuse" or call.seen is None:
         raise ToolError(" ".join(n.en for n in (decision.reason, *decision.warnings)))
-    return Elicit(said(call.seen.preview, decision), Permission)
+    return Elicit(card_text(call.seen.preview, decision), Permission)
 
-# %% ../../nbs/mcp/02_mail.ipynb #e3815e73
+# %% ../../nbs/mcp/02_mail.ipynb #461a7fe2
 def guarded(
     offer: Offer,
 ) -> Callable[..., Awaitable[CallToolResult]]:
@@ -503,7 +504,7 @@ def guarded(
             raise ToolError("The person said no. Nothing was done.")
         try:
             return await offer.function(CALL.get().mail, **args)
-        except MailError as error:
+        except (MailError, DatabaseError) as error:  # in words for a person already: a full disk too
             raise ToolError(str(error)) from error
 
     own = signature(offer.function)
@@ -515,7 +516,7 @@ def guarded(
     run.__name__, run.__doc__ = offer.function.__name__, offer.function.__doc__
     return run
 
-# %% ../../nbs/mcp/02_mail.ipynb #5de2066b
+# %% ../../nbs/mcp/02_mail.ipynb #08864907
 def _plain(schema: Any) -> Any:
     "A JSON schema without titles, and without defaults that mean nothing"
     if isinstance(schema, dict):
@@ -523,7 +524,7 @@ def _plain(schema: Any) -> Any:
         return {k: _plain(v) for k, v in kept.items() if k != "default" or v not in (None, "", [], False)}
     return [_plain(v) for v in schema] if isinstance(schema, list) else schema
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #39fa1c55
 def sdk_tool(
     offer: Offer,
 ) -> Tool:
@@ -541,7 +542,7 @@ def sdk_tool(
     made.fn_metadata.arg_model, made.parameters = strict, _plain(strict.model_json_schema(by_alias=True))
     return made
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #c1db968c
 def explained(
     error: ValidationError,
     tool: Tool,
@@ -561,7 +562,7 @@ def explained(
             parts.append(f"“{name}”: {problem['msg'].removeprefix('Value error, ')}.")
     return f"{' '.join(parts)} {tool.name} takes: {', '.join(names) or 'nothing'}."
 
-# %% ../../nbs/mcp/02_mail.ipynb #ad3da5a4
+# %% ../../nbs/mcp/02_mail.ipynb #6d590e81
 def can_ask(
     context: Context[Any, Any] | None,
 ) -> bool:
@@ -571,6 +572,37 @@ def can_ask(
     return asking is not None and (asking.form is not None or asking.url is None)
 
 
+def checked(
+    name: str,  # as the client wrote it
+    arguments: Mapping[str, Any],  # the same
+    tools: Mapping[str, Tool],  # those it may call
+) -> dict[str, Any]:
+    "The arguments, valid and complete; ToolError says what is wrong in words"
+    if name not in tools:
+        near = difflib.get_close_matches(name, tools, 1, 0.5)
+        raise ToolError(f"There is no tool “{one_line(name, 60)}”." + (f" Did you mean “{near[0]}”?" if near else ""))
+    try:
+        valid = tools[name].fn_metadata.validate_arguments(dict(arguments))
+    except ValidationError as error:
+        raise ToolError(explained(error, tools[name])) from error
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in valid.items()}
+
+
+async def seen(
+    mail: Mail,  # the acting person's
+    name: str,
+    args: Mapping[str, Any],  # checked
+) -> Look | None:
+    "What the call would do; None when that cannot be found out, ToolError when it makes no sense"
+    try:
+        return await look(mail, name, args)
+    except MailError as error:
+        raise ToolError(str(error)) from error
+    except Exception:  # no look, no permission: judge() asks, and the gate refuses
+        log.exception("look failed", tool=name)
+        return None
+
+# %% ../../nbs/mcp/02_mail.ipynb #b3eb4b18
 class MailServer(MCPServer[Any]):
     "The mail tools of whoever `mail_of` says is acting"
 
@@ -593,61 +625,39 @@ class MailServer(MCPServer[Any]):
             **options,
         )
 
-    def _allowed(self) -> list[str]:
-        "Names of the tools that this connection may see and call"
-        return [name for name in self._offered if permitted(name, self._scopes_of())]
+    def allowed(self) -> dict[str, Tool]:
+        "The tools that this connection may see and call"
+        scopes = self._scopes_of()
+        return {name: tool for name, tool in self._offered.items() if permitted(name, scopes)}
 
     async def list_tools(self) -> list[ToolDescription]:
-        "The tools that this connection may call"
-        allowed = self._allowed()
+        "The tools that this connection may call, for its client"
+        allowed = self.allowed()
         return [t for t in await super().list_tools() if t.name in allowed]
 
-    def checked(
+    async def prepare(
         self,
         name: str,
         arguments: Mapping[str, Any],  # as the client sent them
-    ) -> dict[str, Any]:
-        "The arguments, valid and complete; ToolError says what is wrong in words"
-        if name not in (allowed := self._allowed()):
-            near = difflib.get_close_matches(name, allowed, 1, 0.5)
-            raise ToolError(f"There is no tool “{one_line(name, 60)}”." + (f" Did you mean “{near[0]}”?" if near else ""))
-        tool = self._offered[name]
-        try:
-            valid = tool.fn_metadata.validate_arguments(dict(arguments))
-        except ValidationError as error:
-            raise ToolError(explained(error, tool)) from error
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in valid.items()}
-
-    async def look(
-        self,
-        name: str,
-        args: Mapping[str, Any],  # checked
-    ) -> Look | None:
-        "What the call would do; None when that cannot be found out, ToolError when it makes no sense"
-        try:
-            return await look(self._mail_of(), name, args)
-        except MailError as error:
-            raise ToolError(str(error)) from error
-        except Exception:
-            log.exception("look failed", tool=name)
-            return None
+    ) -> Call:
+        "The call, checked and looked at; ToolError when it makes no sense"
+        args, mail = checked(name, arguments, self.allowed()), self._mail_of()
+        return Call(name, args, mail, await seen(mail, name, args))
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         "Check, look, judge, run"
-        args = self.checked(name, arguments)
-        call = Call(name, args, self._mail_of(), await self.look(name, args), can_ask(context))
+        call = replace(await self.prepare(name, arguments), can_ask=can_ask(context))
         token = CALL.set(call)
         try:
-            return await super().call_tool(name, args, context)
+            return await super().call_tool(name, dict(call.args), context)
         except ToolError as error:
-            text = str(error).removeprefix(f"Error executing tool {name}: ")
-            raise type(error)(text) from error
+            raise type(error)(str(error).removeprefix(f"Error executing tool {name}: ")) from error
         finally:
             CALL.reset(token)
 
-
+# %% ../../nbs/mcp/02_mail.ipynb #53c1ed56
 def mail_server(
     mail_of: Callable[[], Mail],  # the acting person's mail, asked in the context of each request
     scopes_of: Callable[[], Iterable[str] | None] = lambda: None,  # what the connection may do; None: everything

@@ -40,7 +40,7 @@ TABLE: dict[tuple[Kind, Gains], Action] = {
     ("destroy", "others"): "ask",
 }
 
-# %% ../../nbs/mcp/00_policy.ipynb #cc2a98a9
+# %% ../../nbs/mcp/00_policy.ipynb #56a20412
 @dataclass(frozen=True, slots=True)
 class Note:
     "One sentence to the person, in both languages"
@@ -56,7 +56,7 @@ class Note:
         "The sentence in that language; English when it is neither"
         return self.fr if (language or "").lower().startswith("fr") else self.en
 
-
+# %% ../../nbs/mcp/00_policy.ipynb #a339b225
 NOTES: dict[str, tuple[str, str]] = {
     "read": ("Une lecture : rien ne change et rien ne sort.", "A reading: nothing changes and nothing leaves."),
     "recoverable": ("Un changement qui se défait.", "A change that can be undone."),
@@ -93,7 +93,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "unknown_id": ("Le message {name} n'a pas été montré ici.", "Message {name} was not shown here."),
 }
 
-
+# %% ../../nbs/mcp/00_policy.ipynb #59441ec4
 def note(
     key: str,  # a key of NOTES
     **values: str,  # what its sentence leaves open
@@ -469,8 +469,8 @@ def who_gains(
         return "nobody"
     return "named" if strangers <= named(context) else "others"
 
-# %% ../../nbs/mcp/00_policy.ipynb #82baadd9
-_EVERYBODY = _set("tous toutes tout all everyone everybody")
+# %% ../../nbs/mcp/00_policy.ipynb #4e18ca7a
+_EVERYBODY = _set("tous toutes tout all everyone everybody")  # who may be answered when the person says so
 
 
 def _innocent(
@@ -486,7 +486,7 @@ def _innocent(
             innocent |= set(effect.reaches) - ({"?"} if not facts.recipients else set())
     return frozenset(innocent)
 
-
+# %% ../../nbs/mcp/00_policy.ipynb #0c761b5e
 def address_taint(
     effect: Effect,
     facts: Facts,
@@ -598,7 +598,7 @@ def _weigh(
         recipients=effect.reaches,
     )
 
-# %% ../../nbs/mcp/00_policy.ipynb #11cf443f
+# %% ../../nbs/mcp/00_policy.ipynb #bdd535b4
 def _answerable(
     decision: Decision,
     context: Context,
@@ -608,7 +608,7 @@ def _answerable(
         return decision
     return replace(decision, action="refuse", reason=note("cannot_ask"), warnings=(decision.reason, *decision.warnings))
 
-
+# %% ../../nbs/mcp/00_policy.ipynb #10f2f6c4
 def judge(
     tool: str,  # name, as the model or client wrote it
     args: Mapping[str, Any],  # the actual arguments

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_MAILS', 'Looking', 'LOOKS', 'VERBS', 'Recipient', 'Preview', 'Look', 'looks', 'shortened', 'one_line',
-           'recipient', 'recipients', 'addressed', 'look_at_sending', 'look_at_drafting', 'look_at_replying',
+           'recipient', 'recipients', 'addressed', 'written', 'look_at_sending', 'look_at_drafting', 'look_at_replying',
            'look_at_forwarding', 'folder_named', 'look_at_moving', 'look_at_deleting', 'look_at_flagging',
-           'look_at_making_a_folder', 'look', 'said']
+           'look_at_making_a_folder', 'look', 'card_text']
 
-# %% ../../nbs/mcp/01_preview.ipynb #cbe0f84c
+# %% ../../nbs/mcp/01_preview.ipynb #a2e6b17a
 import difflib
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..mail.letters import Folder, Outgoing, Person, Summary
-from ..mail.service import FolderNotFound, Invalid, Mail, correspondents_of, routes
+from ..mail.service import FolderNotFound, Invalid, Mail, correspondents_of, routes, said
 from .policy import Decision, Facts, addresses_in, key_of, listed
 
-# %% ../../nbs/mcp/01_preview.ipynb #79faf8fe
+# %% ../../nbs/mcp/01_preview.ipynb #393fd68c
 MAX_TEXT = 2000  # characters of a text that a card repeats; the rest is there, behind "…"
 MAX_MAILS = 100  # messages one call may move, flag or delete
 
@@ -56,7 +56,7 @@ class Look:
     facts: Facts
     preview: Preview
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #7436376b
 Looking = Callable[[Mail, Mapping[str, Any]], Awaitable[Look]]
 LOOKS: dict[str, Looking] = {}  # tool → how to look before it runs; tools that only read need no look
 
@@ -72,7 +72,7 @@ def looks(
 
     return enter
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #dc1e0470
 def shortened(
     text: str,
 ) -> str:
@@ -134,26 +134,34 @@ def _reaching(
         "names": {key: r.name for r in found if r.name and (key := key_of(r.address))},
     }
 
-# %% ../../nbs/mcp/01_preview.ipynb #f430144e
+# %% ../../nbs/mcp/01_preview.ipynb #9cb8caeb
+def written(
+    args: Mapping[str, Any],  # to, cc, bcc, subject, body
+) -> Outgoing:
+    "The message that these arguments describe; raises Invalid, for a line break in the subject too (RFC 5322 §2.2)"
+    to, cc, bcc = (recipients(args.get(name)) for name in ("to", "cc", "bcc"))
+    with said():
+        return Outgoing(to=to, cc=cc, bcc=bcc, subject=str(args.get("subject") or ""), text=str(args.get("body") or ""))
+
+# %% ../../nbs/mcp/01_preview.ipynb #22a21e5a
 @looks("send_email")
 async def look_at_sending(mail: Mail, args: Mapping[str, Any]) -> Look:
     "A new message: its recipients are in the arguments"
-    found = await addressed(mail, recipients(args.get("to"), args.get("cc"), args.get("bcc")))
+    message = written(args)
+    found = await addressed(mail, [*message.to, *message.cc, *message.bcc])
     if not found:
         raise Invalid("There is no recipient.")
-    preview = Preview(
-        tool="send_email", recipients=found, subject=str(args.get("subject") or ""), text=shortened(str(args.get("body") or ""))
-    )
+    preview = Preview(tool="send_email", recipients=found, subject=message.subject, text=shortened(message.text))
     return Look(Facts(**_reaching(found)), preview)
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #d323d404
 @looks("create_draft")
 async def look_at_drafting(mail: Mail, args: Mapping[str, Any]) -> Look:
     "A draft may name recipients or none"
-    look = await look_at_sending(mail, args) if listed(args.get("to")) else Look(Facts(), Preview(tool=""))
-    text = shortened(str(args.get("body") or ""))
-    preview = look.preview.model_copy(update={"tool": "create_draft", "subject": str(args.get("subject") or ""), "text": text})
-    return Look(look.facts, preview)
+    message = written(args)
+    found = await addressed(mail, message.to)
+    preview = Preview(tool="create_draft", recipients=found, subject=message.subject, text=shortened(message.text))
+    return Look(Facts(**_reaching(found)), preview)
 
 
 def _prepared(tool: str, args: Mapping[str, Any], message: Outgoing, found: list[Recipient], about: Summary) -> Preview:
@@ -166,7 +174,7 @@ def _prepared(tool: str, args: Mapping[str, Any], message: Outgoing, found: list
         emails=[about],
     )  # fmt: skip
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #dbf32e27
 @looks("reply_email")
 async def look_at_replying(mail: Mail, args: Mapping[str, Any]) -> Look:
     "An answer: its recipients are in the mail that is answered"
@@ -188,7 +196,7 @@ async def look_at_forwarding(mail: Mail, args: Mapping[str, Any]) -> Look:
     found = await addressed(mail, people)
     return Look(Facts(**_reaching(found)), _prepared("forward_email", args, message, found, about))
 
-# %% ../../nbs/mcp/01_preview.ipynb #fc97e01f
+# %% ../../nbs/mcp/01_preview.ipynb #d1cec584
 async def folder_named(
     mail: Mail,
     name: str,  # as the model or person wrote it
@@ -204,7 +212,7 @@ async def folder_named(
     hint = f" Did you mean “{near[0]}”?" if near else f" There are {', '.join(names[:12])}."
     raise FolderNotFound(f"There is no folder “{name[:80]}”.{hint}")
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #a54f7175
 async def _mails(mail: Mail, args: Mapping[str, Any]) -> tuple[list[Summary], dict[str, str]]:
     "The messages that `ids` names, and the special use of the folder each is in"
     ids = listed(args["ids"])
@@ -231,7 +239,7 @@ async def look_at_deleting(mail: Mail, args: Mapping[str, Any]) -> Look:
     gone = "\\Trash" in places.values()
     return Look(Facts(places=places), Preview(tool="delete_email", emails=emails, for_good=gone))
 
-
+# %% ../../nbs/mcp/01_preview.ipynb #24979647
 @looks("flag_email")
 async def look_at_flagging(mail: Mail, args: Mapping[str, Any]) -> Look:
     "Which messages get the flag"
@@ -255,7 +263,7 @@ async def look(
         return await looking(mail, args)
     return Look(Facts(), Preview(tool=tool))
 
-# %% ../../nbs/mcp/01_preview.ipynb #d5e4c684
+# %% ../../nbs/mcp/01_preview.ipynb #7d8675f4
 VERBS: dict[str, tuple[str, str]] = {
     "send_email": ("Envoyer ce message ?", "Send this message?"),
     "reply_email": ("Envoyer cette réponse ?", "Send this answer?"),
@@ -268,7 +276,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
-def said(
+def card_text(
     preview: Preview,
     decision: Decision,
     language: str = "en",
