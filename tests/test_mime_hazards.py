@@ -248,9 +248,10 @@ def imap_strings(data: bytes) -> tuple[list[bytes], bytes]:
     while at < len(data):
         if data[at : at + 1] == b'"':
             at, value = at + 1, b""
-            while data[at : at + 1] != b'"':
-                at += data[at : at + 1] == b"\\"
+            while data[at] != 0x22:  # the closing quotation mark; past the end is an IndexError
+                at += data[at] == 0x5C
                 value, at = value + data[at : at + 1], at + 1
+            assert value.isascii() and not set(value) & set(b"\r\n")
             found.append(value)
             at += 1
         elif data[at : at + 1] == b"{":
@@ -335,7 +336,8 @@ HEADER_LINES = st.sampled_from(
 )
 MARKS = [b"\r\n", b"\n", b"\r", b"--b", b"--c", b"--bb", b"--b--", b"--c--", b"--", b" ", b"\t", b"\0", b"x", b"=", b"<p>"]
 PIECES = st.one_of(HEADER_LINES, st.sampled_from(MARKS), st.binary(max_size=20))
-MAILS = st.lists(PIECES, max_size=60).map(lambda pieces: b"\r\n".join(pieces)) | st.lists(PIECES, max_size=60).map(b"".join)
+LINES = st.lists(PIECES, max_size=60).map(lambda pieces: b"\r\n".join(pieces))
+MAILS = LINES | LINES.map(lambda lines: MULTIPART + b"--b\r\n" + lines) | st.lists(PIECES, max_size=60).map(b"".join)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
