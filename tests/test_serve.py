@@ -1,0 +1,394 @@
+"""gk-serve as a process: how it starts, how it fails to start, how it stops, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import imaplib
+import json
+import os
+import signal
+import smtplib
+import socket
+import sqlite3
+import ssl
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BIN, PASSWORD, Server
+
+ALICE = "alice@example.test"
+
+
+def run(server: Server, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Start it where it should refuse to start, and wait for its end."""
+    return subprocess.run(
+        [BIN / "gk-serve", "--config", server.config, "--data", server.data, *arguments],
+        capture_output=True, text=True, timeout=30, env={**server.environment, **environment}, cwd=server.folder,
+    )
+
+
+def refused(server: Server, *arguments: str, **environment: str) -> str:
+    """What it says when it does not start: on standard error, without a traceback, with a status that is not 0."""
+    end = run(server, *arguments, **environment)
+    assert end.returncode not in (0, None) and end.returncode > 0
+    assert "Traceback" not in end.stderr and "gk ready" not in end.stdout
+    assert all(line.startswith("gk-serve: ") for line in end.stderr.splitlines()), end.stderr
+    return end.stderr
+
+
+def logged(server: Server) -> str:
+    return server.log.read_text()
+
+
+def eventually(check, seconds: float = 10):
+    """The first truthy answer of `check`, asked again for a while."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+# --- starting ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_folder_is_told_how_to_make_the_first_account_and_then_no_more(gk_serve):
+    server = gk_serve()
+    greeting = logged(server)
+    for word in ("gk domain add", "gk user add", "gk alias add", f"http://127.0.0.1:{server.web}/", f"127.0.0.1:{server.smtp}",
+                 f"127.0.0.1:{server.imap}", f"127.0.0.1:{server.imaps}", str(server.data)):
+        assert word in greeting
+    assert greeting.splitlines()[-1] == "gk ready"
+    assert server.stop() == 0
+    assert server.gk("domain", "add", "example.test").returncode == 0
+    assert server.gk("user", "add", ALICE, text=f"{PASSWORD}\n").returncode == 0
+    server.start()
+    assert "gk user add" not in logged(server)[len(greeting):]
+
+
+def test_every_listener_accepts_when_it_says_ready(demo):
+    for port in (demo.smtp, demo.imap, demo.imaps, demo.web):
+        socket.create_connection(("127.0.0.1", port), 5).close()
+
+
+def test_in_json_the_log_is_json_and_says_ready_with_the_addresses(gk_serve):
+    server = gk_serve("--log", "json")
+    with smtplib.SMTP("127.0.0.1", server.smtp) as client:
+        client.docmd("NOOP")
+    server.stop()
+    events = [json.loads(line) for line in logged(server).splitlines()]
+    (ready,) = [event for event in events if event["event"] == "gk ready"]
+    assert ready["smtp"] == [f"127.0.0.1:{server.smtp}"] and ready["web"] == [f"127.0.0.1:{server.web}"]
+    assert ready["imap"] == [f"127.0.0.1:{server.imap}"] and ready["imaps"] == [f"127.0.0.1:{server.imaps}"]
+
+
+def test_port_zero_lets_the_system_choose_and_says_what(tmp_path):
+    server = Server(tmp_path, ["--log", "json"])
+    server.config.write_text('smtp.listen = ["127.0.0.1:0"]\nimap.listen = ["127.0.0.1:0"]\nimap.listen_tls = ["[::1]:0"]\n'
+                             'web.listen = ["127.0.0.1:0", "[::1]:0"]\n')
+    try:
+        server.start()
+        ready = json.loads(logged(server).splitlines()[-1])
+        for address in (*ready["smtp"], *ready["imap"], *ready["imaps"], *ready["web"]):
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), 5).close()
+        assert len(ready["web"]) == 2
+    finally:
+        server.kill()
+
+
+# --- not starting --------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_one_on_the_same_folder_is_refused_and_the_first_goes_on(gk_serve):
+    server = gk_serve()
+    second = Server(server.folder, [])
+    second.data = server.data
+    said = refused(second)
+    assert str(server.data) in said and f"process {server.process.pid}" in said
+    smtplib.SMTP("127.0.0.1", server.smtp, timeout=5).quit()
+
+
+def test_a_lock_that_a_killed_process_left_is_no_obstacle(gk_serve):
+    server = gk_serve()
+    server.kill()
+    assert (server.data / "gk.lock").exists()
+    server.start()
+
+
+@pytest.mark.parametrize("setting", ["smtp.listen", "imap.listen", "imap.listen_tls", "web.listen"])
+def test_a_taken_port_is_named_and_nothing_is_written(gk_serve, setting):
+    server = gk_serve(ready=False)
+    ports = {"smtp.listen": server.smtp, "imap.listen": server.imap, "imap.listen_tls": server.imaps, "web.listen": server.web}
+    port = ports[setting]
+    with socket.create_server(("127.0.0.1", port)):
+        said = refused(server)
+    section, _, key = setting.partition(".")
+    assert f"[{section}] {key}: 127.0.0.1:{port}" in said and "taken" in said
+    assert not server.data.exists()
+
+
+def test_an_address_that_this_machine_does_not_have(gk_serve):
+    server = gk_serve(ready=False)
+    server.config.write_text('smtp.listen = ["192.0.2.1:2525"]\n')
+    assert "192.0.2.1:2525" in refused(server)
+
+
+def test_a_wrong_key_is_named_with_file_line_and_the_right_one(gk_serve):
+    server = gk_serve(extra="[limits]\nper_adress = false\n", ready=False)
+    said = refused(server)
+    assert str(server.config) in said and "limits.per_adress" in said and "limits.per_address" in said
+    assert f"line {len(server.config.read_text().splitlines())}" in said
+    assert not server.data.exists()
+    assert "GK_SMPT__LISTEN" in refused(server, GK_SMPT__LISTEN="127.0.0.1:25")
+
+
+def test_a_wrong_key_in_json(gk_serve):
+    server = gk_serve(extra="nonsense = 1\n", ready=False)
+    end = run(server, "--log", "json")
+    assert end.returncode == 1 and "nonsense" in json.loads(end.stderr)["error"]
+
+
+def test_a_data_folder_that_is_a_file(gk_serve):
+    server = gk_serve(ready=False)
+    server.data.write_text("precious")
+    assert str(server.data) in refused(server)
+    assert server.data.read_text() == "precious"
+
+
+def test_an_unwritable_folder_is_named(gk_serve):
+    server = gk_serve(ready=False)
+    server.data.mkdir(mode=0o555)
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "gk", server.data]  # permissions do not stop root, this does
+    if os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("root needs a read-only file system for this, and may not mount one")
+    try:
+        said = refused(server)
+    finally:
+        subprocess.run(["umount", "-l", server.data], capture_output=True)
+    assert str(server.data) in said and "--data" in said
+    assert "Read-only" in said or "Permission denied" in said
+    assert list(server.data.iterdir()) == []
+
+
+def test_a_database_of_a_newer_gk_is_refused_and_left_alone(gk_serve):
+    server = gk_serve()
+    server.stop()
+    with contextlib.closing(sqlite3.connect(server.data / "gk.db", isolation_level=None)) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = (server.data / "gk.db").read_bytes()
+    said = refused(server)
+    assert "newer gk" in said and "9999" in said and str(server.data / "gk.db") in said
+    assert (server.data / "gk.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_database(gk_serve):
+    server = gk_serve(ready=False)
+    server.data.mkdir()
+    (server.data / "gk.db").write_text("my diary " * 1000)
+    assert "not a database" in refused(server)
+    assert (server.data / "gk.db").read_text().startswith("my diary")
+
+
+def test_a_certificate_that_cannot_be_used(gk_serve):
+    server = gk_serve(extra='[tls]\ncertificate = "missing.pem"\n', ready=False)
+    assert "missing.pem" in refused(server)
+
+
+# --- the demo ------------------------------------------------------------------------------------------------------------
+
+
+def mails(server: Server) -> Counter[tuple[int, str]]:
+    """How often each Message-ID stands in each person's mail."""
+    query = "SELECT account_id, message_id FROM message JOIN content ON content.id = content_id"
+    with contextlib.closing(sqlite3.connect(f"file:{server.data / 'gk.db'}?mode=ro", uri=True)) as file:
+        return Counter(file.execute(query).fetchall())
+
+
+def test_a_demo_is_seeded_once(gk_serve):
+    server = gk_serve("--demo")
+    assert PASSWORD in logged(server)
+    first = mails(server)
+    assert len(first) >= 30 and set(first.values()) == {1}
+    server.stop()
+    server.start()
+    assert mails(server) == first
+
+
+def test_the_demo_password_is_made_up_kept_and_can_be_set_later(gk_serve):
+    server = gk_serve(ready=False)
+    del (environment := server.environment)["GK_DEMO_PASSWORD"]
+    Server.environment = property(lambda self: environment)  # type: ignore[assignment]
+    try:
+        server.arguments = ["--demo"]
+        passwords = [json.loads((server.start().data / "demo.json").read_text())["password"]]
+        assert passwords[0] in logged(server)
+        server.stop()
+        passwords.append(json.loads((server.start().data / "demo.json").read_text())["password"])
+        server.stop()
+        environment["GK_DEMO_PASSWORD"] = "pw"
+        server.start()
+        assert passwords[0] == passwords[1]
+        with imaplib.IMAP4("127.0.0.1", server.imap) as client:
+            client.login(ALICE, "pw")
+        with imaplib.IMAP4("127.0.0.1", server.imap) as client, pytest.raises(imaplib.IMAP4.error):
+            client.login(ALICE, passwords[0])
+    finally:
+        Server.environment = property(lambda self: {**os.environ, "GK_DEMO_PASSWORD": PASSWORD})  # type: ignore[assignment]
+
+
+def test_a_folder_that_is_not_a_demo_s_is_refused_and_left_alone(gk_serve):
+    server = gk_serve(ready=False)
+    assert server.gk("domain", "add", "real.example").returncode == 0
+    before = {path.name: path.read_bytes() for path in server.data.iterdir()}
+    assert "--demo needs an empty folder" in refused(server, "--demo")
+    after = {path.name: path.read_bytes() for path in server.data.iterdir() if path.name != "gk.lock"}
+    assert after == before
+
+
+def test_a_seeding_that_was_killed_is_finished_by_the_next_start(gk_serve):
+    server = gk_serve("--demo", ready=False)
+
+    def files() -> int:
+        return len(list((server.data / "mail").rglob("*,*")))
+
+    for enough in (1, 8, 20, 30):
+        process = subprocess.Popen([BIN / "gk-serve", "--config", server.config, "--data", server.data, "--demo"],
+                                   env=server.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while files() < enough:
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not json.loads((server.data / "demo.json").read_text())["seeded"], "killed too late to test anything"
+    server.start()
+    found = mails(server)
+    assert set(found.values()) == {1}
+    fresh = gk_serve("--demo")
+    assert {message for _, message in mails(fresh)} == {message for _, message in found}
+    assert len(found) == len(mails(fresh))
+
+
+# --- stopping ------------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_it_cleanly_while_clients_are_connected(gk_serve):
+    server = gk_serve("--demo")
+    idle = imaplib.IMAP4("127.0.0.1", server.imap)
+    idle.login(ALICE, PASSWORD)
+    idle.select("INBOX")
+    idle.send(b"a1 IDLE\r\n")
+    assert idle.readline().startswith(b"+")
+    half = smtplib.SMTP("127.0.0.1", server.smtp)
+    half.ehlo()
+    half.mail("a@client.example")
+    half.rcpt(ALICE)
+    half.docmd("DATA")
+    half.send("Subject: half a mail\r\n\r\n...")
+    web = socket.create_connection(("127.0.0.1", server.web))
+    web.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+    assert server.stop() == 0  # within ten seconds or it is killed and the status is not 0
+    assert b"* BYE" in idle.readline() + idle.readline()
+    assert "stopped_by_force" not in logged(server) and "Traceback" not in logged(server)
+    assert half.getreply()[0] == 421
+    server.start()
+    assert not any("half a mail" in str(message) for message in mails(server))
+
+
+def test_ctrl_c_is_a_clean_end_too(gk_serve):
+    assert gk_serve().stop(signal.SIGINT) == 0
+
+
+# --- running -------------------------------------------------------------------------------------------------------------
+
+
+def fingerprint(port: int) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as secure:
+        return hashlib.sha256(secure.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def test_sighup_takes_a_new_certificate_and_running_sessions_go_on(gk_serve, tmp_path):
+    from gk.core.certificates import make_self_signed
+
+    pem = tmp_path / "mail.pem"
+    make_self_signed(pem, "mail.example.test")
+    server = gk_serve("--demo", extra=f'[tls]\ncertificate = "{pem}"\n')
+    client = imaplib.IMAP4_SSL("127.0.0.1", server.imaps, ssl_context=ssl._create_unverified_context())
+    client.login(ALICE, PASSWORD)
+    before = fingerprint(server.imaps)
+    make_self_signed(pem, "mail.example.test")
+    assert fingerprint(server.imaps) == before
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: fingerprint(server.imaps) != before)
+    pem.write_text("broken")
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "kept_the_old_ones" in logged(server))
+    assert client.noop()[0] == "OK"
+    assert fingerprint(server.imaps) != before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "gk", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path, leave: int = 0) -> Path:
+    """Use up the space but for `leave` octets."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    if leave:
+        os.truncate(ballast, ballast.stat().st_size - leave)
+    return ballast
+
+
+def test_a_disk_that_is_full_at_the_start(gk_serve, small_disk):
+    server = gk_serve(ready=False)
+    server.data = small_disk / "data"
+    ballast = fill(small_disk, leave=64_000)
+    assert "no space left" in refused(server)
+    ballast.unlink()
+    server.start()
+
+
+def test_a_full_disk_answers_452_loses_nothing_and_goes_on_when_there_is_space(gk_serve, small_disk):
+    server = gk_serve("--demo", ready=False)
+    server.data = small_disk / "data"
+    server.start()
+
+    def send(number: int) -> int:
+        body = f"Subject: disk {number}\r\nMessage-ID: <disk.{number}@client.example>\r\n\r\n" + "filling text\r\n" * 3000
+        with smtplib.SMTP("127.0.0.1", server.smtp, timeout=20) as client:
+            client.ehlo()
+            assert client.mail("a@client.example")[0] == 250
+            assert client.rcpt(ALICE)[0] == 250
+            return client.data(body)[0]
+
+    ballast = fill(small_disk, leave=300_000)
+    codes = [send(number) for number in range(25)]
+    assert set(codes) <= {250, 452} and codes[-1] == 452, codes
+    ballast.unlink()
+    assert send(100) == 250
+    accepted = {f"disk.{number}@client.example" for number, code in enumerate([*codes, *[452] * 75, 250]) if code == 250}
+
+    def arrived() -> bool:
+        found = {message: count for (_, message), count in mails(server).items() if "disk." in message}
+        assert set(found.values()) <= {1} and set(found) <= accepted
+        return set(found) == accepted
+
+    eventually(arrived, 30)
+    assert server.stop() == 0
