@@ -337,7 +337,7 @@ def _printed(event: dict[str, Any], as_json: bool) -> None:
     elif kind == "error":
         print(f"gk: {event.get('text') or event.get('message', '')}", file=sys.stderr)
 
-# %% ../nbs/faces/03_cli.ipynb #69ab0dc5
+# %% ../nbs/faces/03_cli.ipynb #3e2d56e8
 @app.command("ask")
 def ask(
     text: Annotated[list[str], typer.Argument(help="The request, in French or English.")],
@@ -366,14 +366,10 @@ async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float
             conversation = await office.conversations.get(account, go_on) if go_on else await office.conversations.create(account)
         except NotFound as error:
             raise CommandError(f"--continue {go_on}: {account.address} has no such conversation") from error
-        well, waiting = True, [office.assistant.say(account, conversation.id, text)]
-        while waiting:
-            async for found in waiting.pop(0):
-                event = {"type": found.type, **found.payload, "conversation": conversation.id}
-                _printed(event, as_json)
-                well = well and found.type != "error"
-                if found.type == "approval" and yes and not event.get("tainted", True):
-                    waiting.append(office.assistant.decide(account, conversation.id, event["id"], True))
+        well = True
+        async for found in office.assistant.say(account, conversation.id, text, approve_untainted=yes):
+            _printed({"type": found.type, **found.payload, "conversation": conversation.id}, as_json)
+            well = well and found.type != "error"
         if (await office.queue.status())["pending"]:
             await office.deliver()
         if not as_json:

@@ -89,7 +89,7 @@ class DemoMark:
             os.fsync(file.fileno())
         new.rename(folder / "demo.json")
 
-# %% ../nbs/faces/00_office.ipynb #f6332127
+# %% ../nbs/faces/00_office.ipynb #6284a274
 @dataclass
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
@@ -164,7 +164,8 @@ class Office:
         from gk.agent.loop import Assistant
         from gk.agent.model import make_model
 
-        return Assistant(make_model(self.settings.agent), self.registry, self.conversations, self.settings, self.now)
+        return Assistant(make_model(self.settings.agent), self.registry, self.conversations, self.settings.agent,
+                         self.now)
 
     # for the holder of the lock
 
