@@ -331,19 +331,23 @@ def move_rows(
     )
     return pairs
 
-# %% ../../nbs/mail/06b_entries.ipynb #f2a80398
+# %% ../../nbs/mail/06b_entries.ipynb #cafbe020
 class MessageGone(MailboxError):
     "The message has been deleted"
 
 
 def read_files(
     home: Path,  # the mailbox's folder
-    filenames: Sequence[str],
+    files: Iterable[tuple[str, int]],  # name, and size of the message with CR LF
     limit: int | None = None,  # octets that are enough of each
 ) -> list[bytes | None]:
     "The messages with CR LF; None where the file is not there"
-    found = (maildir.read(f"{home}/{name}", limit) for name in filenames)
-    return [None if data is None else maildir.crlf(data) for data in found]
+    found: list[bytes | None] = []
+    for name, size in files:
+        data = maildir.read(f"{home}/{name}", limit)
+        # as long as the message with CR LF: then it has no bare LF, and looking for one would cost as much as reading did
+        found.append(data if data is None or len(data) == size else maildir.crlf(data))
+    return found
 
 
 def filenames_of(
@@ -493,7 +497,7 @@ class Views(Folders):
         await super().close()
         self._files.shutdown()
 
-# %% ../../nbs/mail/06b_entries.ipynb #9f532c6b
+# %% ../../nbs/mail/06b_entries.ipynb #4963d1d4
 class Bodies(Views):
     "The files behind the entries"
 
@@ -506,7 +510,7 @@ class Bodies(Views):
         "Messages with CR LF, in the order asked; None for one that is gone"
         box = await self.by_id(mailbox) if isinstance(mailbox, int) else mailbox
         home = self.path(box)
-        found = await self.in_thread(read_files, home, [entry.filename for entry in wanted], limit)
+        found = await self.in_thread(read_files, home, [(entry.filename, entry.size) for entry in wanted], limit)
         for attempt in range(2):
             missing = [position for position, data in enumerate(found) if data is None]
             if not missing:
@@ -517,7 +521,7 @@ class Bodies(Views):
             if attempt:
                 names = await self.in_thread(look_for, home, lost, names)
             self._moved(box.id, names)
-            again = [names.get(entry.id, entry.filename) for entry in lost]
+            again = [(names.get(entry.id, entry.filename), entry.size) for entry in lost]
             for position, data in zip(missing, await self.in_thread(read_files, home, again, limit), strict=True):
                 found[position] = data
         return found
