@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'EDITABLE', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EACH', 'LOOK_SECONDS', 'FORM_SECONDS', 'Busy', 'Runs',
-           'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail', 'feed', 'receive',
-           'chat_routes', 'both']
+           'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail', 'send_passing', 'feed',
+           'receive', 'chat_routes', 'both']
 
-# %% ../../nbs/web/09_chat.ipynb #775b8da4
+# %% ../../nbs/web/09_chat.ipynb #c587658c
 import asyncio
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ from ..agent.conversation import NotFound as NoConversation
 from ..core.limits import TokenBucket
 from ..core.metrics import web_sockets
 from ..mail.service import MailError
-from .components import LONGEST_REQUEST, render, shown_name, toast
+from .components import LONGEST_REQUEST, render, said, shown_name, toast
 from .pages import message, posted, wants_json
 from .parts import Parts, Visit, visit_of
 from .security import form_token
@@ -36,7 +36,7 @@ from .turns import Drawing
 
 log = structlog.get_logger("gk.web.chat")
 
-# %% ../../nbs/web/09_chat.ipynb #e1a4b461
+# %% ../../nbs/web/09_chat.ipynb #f1dd9def
 class Busy(Exception):
     """The previous request of this conversation is not finished."""
 
@@ -48,6 +48,7 @@ class Runs:
         self._parts = parts
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by conversation
         self._live: dict[str, set[Callable[[Event], None]]] = {}  # who wants to see events that are not stored
+        self._problems: dict[str, Event] = {}  # why the latest request was not begun
 
     def busy(self, conversation: str) -> bool:
         """Whether a request of this conversation is being worked on."""
@@ -62,8 +63,11 @@ class Runs:
         self._parts.hub.publish(f"conversation:{conversation}")
 
     async def _run(self, conversation: str, events: AsyncIterator[Event]) -> None:
+        self._problems.pop(conversation, None)
         try:
             async for event in events:
+                if event.type == "error" and not event.number:
+                    self._problems[conversation] = event
                 if not event.number:
                     for show in tuple(self._live.get(conversation, ())):
                         show(event)
@@ -88,11 +92,12 @@ class Runs:
 
         return stop
 
-    async def wait(self, conversation: str) -> None:
-        """Until nothing runs in this conversation."""
+    async def wait(self, conversation: str) -> Event | None:
+        """Until nothing runs in this conversation; why the request was not begun, if it was not."""
         task = self._tasks.get(conversation)
         if task is not None:
             await asyncio.wait([task])
+        return self._problems.pop(conversation, None)
 
     async def stop(self) -> None:
         """Cancel what still runs: the server is stopping."""
@@ -210,7 +215,7 @@ class ChatSocket:
         alive = self.open and self.parts.now().timestamp() - self.updated < LEASE_SECONDS
         return alive or self.runs.busy(self.conversation)
 
-# %% ../../nbs/web/09_chat.ipynb #38762650
+# %% ../../nbs/web/09_chat.ipynb #3e35b346
 async def send_new(chat: ChatSocket) -> None:
     """Send what the browser has not seen."""
     events = await chat.parts.conversations.after(chat.conversation, chat.after)
@@ -244,16 +249,26 @@ async def tell_of_mail(chat: ChatSocket, first: bool = False) -> None:
             text = chat.visit.viewer("new_mail", name=shown_name(mail.from_, chat.visit.viewer))
             await chat.send("toast", html=render(toast(text, f"/mail/{mail.id}")))
 
-# %% ../../nbs/web/09_chat.ipynb #5306a9ef
+async def send_passing(chat: ChatSocket, events: list[Event]) -> None:
+    """Send what is not stored: pieces of an answer on its way, and why a request was not even begun."""
+    pieces = "".join(str(event.payload.get("text", "")) for event in events if event.type == "token")
+    if pieces:
+        await chat.send("token", n=0, text=pieces)
+    for event in events:
+        if event.type == "error":
+            text = said(event.payload.get("text", ""), chat.visit.viewer)
+            await chat.send("refused", html=render(toast(text, kind="error")), key=str(event.payload.get("approval_id", "")))
+
+# %% ../../nbs/web/09_chat.ipynb #ccdffc5f
 async def feed(chat: ChatSocket) -> None:
     """Send what happens, until the session ends."""
     person, conversation = chat.visit.account.id, chat.conversation
     with chat.parts.hub.subscribe(f"conversation:{conversation}", f"account:{person}", f"session:{person}") as changes:
         def show(event: Event) -> None:
-            unstored.append(str(event.payload.get("text", "")))
+            unstored.append(event)
             changes.wake(())
 
-        unstored: list[str] = []
+        unstored: list[Event] = []
         stop = chat.runs.watch(conversation, show)
         try:
             if not await chat.allowed():
@@ -269,10 +284,8 @@ async def feed(chat: ChatSocket) -> None:
                 topics = await changes.next(LOOK_SECONDS) or set()
                 if not await chat.allowed():
                     return
-                if unstored:
-                    text = "".join(unstored)
-                    unstored.clear()
-                    await chat.send("token", n=0, text=text)
+                passing, unstored = unstored, []
+                await send_passing(chat, passing)
                 await send_new(chat)
                 if f"account:{person}" in topics:
                     await tell_of_mail(chat)
@@ -355,7 +368,7 @@ async def both(*coroutines: Any) -> None:
         if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError):
             raise error
 
-# %% ../../nbs/web/09_chat.ipynb #298d6eec
+# %% ../../nbs/web/09_chat.ipynb #838b0c4b
 FORM_SECONDS = 60.0  # how long a browser without scripts waits for an answer
 
 
@@ -364,10 +377,12 @@ def _form_routes(parts: Parts, runs: Runs) -> list[Route]:
         if wants_json(request):
             return JSONResponse({"conversation": conversation}, 202)
         with suppress(TimeoutError):
-            await asyncio.wait_for(runs.wait(conversation), FORM_SECONDS)
+            problem = await asyncio.wait_for(runs.wait(conversation), FORM_SECONDS)
+            if problem is not None:
+                return message(request, said(problem.payload.get("text", ""), parts.viewer(request)), parts, 409)
         return RedirectResponse(f"/?c={conversation}", 303)
 
-    async def said(request: Request, visit: Visit, fields: Mapping[str, str]) -> Response:
+    async def spoken(request: Request, visit: Visit, fields: Mapping[str, str]) -> Response:
         conversation, text = request.path_params["id"], fields.get("say") or fields.get("text", "")
         if text.strip():
             try:
@@ -387,6 +402,6 @@ def _form_routes(parts: Parts, runs: Runs) -> list[Route]:
         return await finish(request, conversation)
 
     return [
-        Route("/chat/{id}/say", posted(parts, said), methods=["POST"]),
+        Route("/chat/{id}/say", posted(parts, spoken), methods=["POST"]),
         Route("/chat/{id}/approvals/{approval}", posted(parts, decided), methods=["POST"]),
     ]

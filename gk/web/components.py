@@ -6,8 +6,8 @@
 __all__ = ['ICONS', 'LONGEST_REQUEST', 'Shown', 'styles', 'icon', 'unseen', 'shown_name', 'initials', 'avatar', 'moment',
            'mail_line', 'mail_card', 'mail_cards', 'text_body', 'attachment_list', 'people_line', 'action',
            'mail_actions', 'mail_text', 'reading_pane', 'folder_label', 'folder_list', 'query', 'mail_list',
-           'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'error_turn', 'said', 'approval_card',
-           'greeting', 'composer', 'toast', 'render']
+           'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'failed_line', 'error_turn', 'said',
+           'approval_card', 'greeting', 'composer', 'toast', 'render']
 
 # %% ../../nbs/web/01_components.ipynb #b88e5c63
 import re
@@ -384,7 +384,7 @@ def mail_list(
         cursor is not None and more,
     ]
 
-# %% ../../nbs/web/01_components.ipynb #8f016967
+# %% ../../nbs/web/01_components.ipynb #f4b73c77
 _TOOL_ICONS = {
     "list_emails": "mail", "read_email": "mail", "search_emails": "search", "send_email": "sent", "reply_email": "reply",
     "forward_email": "forward", "create_draft": "drafts", "move_email": "folder", "delete_email": "trash", "flag_email": "flag",
@@ -420,6 +420,11 @@ def tool_line(name: str, args: Mapping[str, Any], viewer: Viewer) -> Element:
     return h.details(".gk-turn.gk-tool")[line, argument_table(told) or None]
 
 
+def failed_line(text: str, viewer: Viewer) -> Element:
+    """A tool that did not do it: one quiet line, with what it said folded."""
+    return h.details(".gk-turn.gk-tool.gk-tool-failed")[h.summary[icon("warning"), viewer("failed")], h.div(".gk-plain")[text]]
+
+
 def error_turn(text: str, viewer: Viewer) -> Element:
     """Something that did not work, said where it happened."""
     return h.div(".gk-turn.gk-error", role="alert")[icon("warning"), h.div[text]]
@@ -452,11 +457,13 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to")
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #0e83c11c
+# %% ../../nbs/web/01_components.ipynb #00622cde
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
-    fields: list[Node] = [_recipients(preview.get("recipients") or (), viewer)]
+    recipients = preview.get("recipients") or ()
+    worth_showing = "to" not in args or any(person.get("first_time") for person in recipients)  # else the field says it
+    fields: list[Node] = [_recipients(recipients, viewer) if worth_showing else None]
     for name in (*_PEOPLE_FIELDS, *_LINE_FIELDS, *_TEXT_FIELDS):
         value = args.get(name)
         if name in args and (value or name in ("to", "subject", "body")):

@@ -46,7 +46,7 @@ def asset(name: str) -> str:
     static_file(name)
     return f"/static/{static_version()}/{name}"
 
-# %% ../../nbs/web/04_layout.ipynb #07b22dc1
+# %% ../../nbs/web/04_layout.ipynb #9dbf4679
 def document(
     title: str,
     viewer: Viewer,
@@ -60,7 +60,7 @@ def document(
             h.meta(charset="utf-8"),
             h.meta(name="viewport", content="width=device-width, initial-scale=1, interactive-widget=resizes-content"),
             h.meta(name="color-scheme", content="light dark"),
-            h.meta(name="referrer", content="no-referrer"),
+            h.meta(name="referrer", content="same-origin"),
             h.meta(name="robots", content="noindex"),
             h.title[title],
             h.link(rel="icon", type="image/svg+xml", href=asset("icon.svg")),

@@ -125,7 +125,7 @@ _MAIL = {
     "forward_request": ("Forward this mail to ", "Transfère ce mail à "),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #45ee3145
+# %% ../../nbs/web/00_text.ipynb #bbcae47d
 _ASSISTANT = {
     "ask": ("Ask…", "Demandez…"),
     "ask_label": ("Your request", "Votre demande"),
@@ -138,7 +138,7 @@ _ASSISTANT = {
     "assistant": ("Assistant", "Assistant"),
     "working": ("Working…", "En cours…"),
     "details": ("Details", "Détails"),
-    "failed": ("failed", "échec"),
+    "failed": ("This did not work", "Cela n’a pas marché"),
     "results": ("{n} message|{n} messages", "{n} message|{n} messages"),
     "no_results": ("No message.", "Aucun message."),
     "first_time": ("first time you write to them", "premier message à cette adresse"),

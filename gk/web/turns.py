@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Shape', 'SHOWN', 'Happening', 'read', 'result_node', 'Turn', 'Drawing']
 
-# %% ../../nbs/web/03_turns.ipynb #8de5ca3a
+# %% ../../nbs/web/03_turns.ipynb #4c4a6507
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..mail.letters import Email, Folder, Summary
 from gk.web.components import (
-    approval_card, assistant_turn, error_turn, folder_label, icon, mail_card, mail_cards, mail_text, render, said, tool_line,
-    user_turn,
+    approval_card, assistant_turn, error_turn, failed_line, folder_label, icon, mail_card, mail_cards, mail_text, render, said,
+    tool_line, user_turn,
 )
 from .markdown import markdown
 from .text import Viewer
@@ -33,7 +33,7 @@ class Happening(Protocol):
     @property
     def payload(self) -> Mapping[str, Any]: ...
 
-# %% ../../nbs/web/03_turns.ipynb #bae16228
+# %% ../../nbs/web/03_turns.ipynb #42695be9
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -71,7 +71,7 @@ def _folders(data: Mapping[str, Any], viewer: Viewer) -> Node:
 
 def _sent(data: Mapping[str, Any], viewer: Viewer) -> Node:
     """To whom it went."""
-    people = ", ".join(person.get("name") or person.get("address", "") for person in data.get("to") or ())
+    people = ", ".join(person.get("name") or person.get("address", "") for person in data.get("to") or data.get("recipients") or ())
     return h.p(".gk-done")[icon("check"), viewer("sent_to", name=people)]
 
 
@@ -86,12 +86,12 @@ SHOWN: dict[str, Callable[[Mapping[str, Any], Viewer], Node]] = {
     "send_email": _sent, "reply_email": _sent, "forward_email": _sent, "create_draft": _draft,
 }  # fmt: skip
 
-# %% ../../nbs/web/03_turns.ipynb #c7ca9ce5
+# %% ../../nbs/web/03_turns.ipynb #2a5bc324
 def result_node(payload: Mapping[str, Any], viewer: Viewer) -> Node:
     """What a tool brought back; None where the answer in words says it all (a count, a flag)."""
     data, show = payload.get("structured"), SHOWN.get(str(payload.get("name")))
-    if payload.get("is_error"):
-        return error_turn(said(payload.get("text") or "", viewer), viewer)
+    if payload.get("is_error"):  # meant for the model, which may try again; the answer tells the person
+        return failed_line(said(payload.get("text") or "", viewer), viewer)
     if show is None or not isinstance(data, Mapping):
         return None
     try:

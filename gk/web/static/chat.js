@@ -81,7 +81,8 @@ export class Chat extends EventTarget {
     const old = key && find(`[data-approval="${CSS.escape(key)}"]`, this.log);
     if (old) old.replaceWith(content);
     else this.log.append(content);
-    if (near || kind === "user" || kind === "approval") this.toEnd();
+    if (near || kind === "user" || kind === "approval") this.follow();
+    for (const card of this.log.querySelectorAll(".gk-turn:last-child .gk-card[open]")) this.dispatchEvent(new CustomEvent("read", { detail: card.dataset.mail }));
   }
 
   /** A piece of an answer that is still being written. The whole answer replaces it. */
@@ -98,7 +99,7 @@ export class Chat extends EventTarget {
       this.log.append(this.live);
     }
     this.live.append(text);
-    if (near) this.toEnd();
+    if (near) this.follow();
   }
 
   busy(busy) {
@@ -111,18 +112,28 @@ export class Chat extends EventTarget {
     if (title && text) title.textContent = text;
   }
 
-  refused({ html }) {
+  /** A request that was not begun: the words go back to the composer, the card can be pressed again. */
+  refused({ html, key }) {
     toast(html);
+    const card = key && find(`form[data-approval="${CSS.escape(key)}"]`, this.log);
+    for (const button of card ? card.querySelectorAll("button") : []) button.disabled = false;
     if (this.waiting && !this.box.value) this.box.value = this.waiting;
     this.waiting = null;
   }
 
+  /** Whether the reader is where new things appear, and not somewhere above. */
   atEnd() {
-    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 120;
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 120 || this.log.scrollTop === this.followed;
   }
 
-  toEnd() {
-    this.log.scrollTop = this.log.scrollHeight;
+  /** Shows what is new, but never scrolls the question away: a long answer is read from its beginning. */
+  follow() {
+    const question = [...this.log.querySelectorAll(".gk-turn-user")].at(-1);
+    const waiting = [...this.log.querySelectorAll("form.gk-approval")].at(-1);
+    const end = this.log.scrollHeight - this.log.clientHeight;
+    const first = question && !(waiting && question.compareDocumentPosition(waiting) & Node.DOCUMENT_POSITION_FOLLOWING) ? question.offsetTop - 12 : end;
+    this.log.scrollTop = Math.min(first, end);
+    this.followed = this.log.scrollTop;
   }
 
   send(message) {

@@ -50,7 +50,7 @@ async function open(id) {
   pane.scrollTop = 0;
   document.body.dataset.reading = "yes";
   find("h2", pane)?.focus({ preventScroll: true });
-  seen(id, pane);
+  seen(id);
 }
 
 async function close(focus = true) {
@@ -64,7 +64,7 @@ async function close(focus = true) {
 }
 
 /** Reading marks as seen, here and nowhere else. The list follows by the socket. */
-function seen(id) {
+export function seen(id) {
   post(`/mail/${id}/seen`);
   for (const line of document.querySelectorAll(`[data-mail="${CSS.escape(id)}"] .gk-is-unread`)) {
     line.classList.remove("gk-is-unread");

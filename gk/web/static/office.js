@@ -2,7 +2,7 @@
 
 import { Chat } from "./chat.js";
 import { find, localTimes } from "./dom.js";
-import { refresh, start, view } from "./fragments.js";
+import { refresh, seen, start, view } from "./fragments.js";
 
 localTimes();
 start();
@@ -10,7 +10,9 @@ start();
 const form = find("#ask-form");
 const box = find("#ask");
 const chat = new Chat(find("#log"), form);
-chat.toEnd();
+chat.follow();
+
+chat.addEventListener("read", ({ detail }) => seen(detail));
 
 let later = 0;
 chat.addEventListener("mail", () => {
