@@ -148,6 +148,13 @@ def test_attachments_come_back(name: str, data: bytes, kind: str) -> None:
         assert first.filename == name
 
 
+@pytest.mark.parametrize("id_", ["é@x", "\x80", "a b@x", "a\x7fb", "a" * 1000, "a>b"])
+def test_ids_that_may_not_stand_in_a_header_are_not_repeated(id_: str) -> None:
+    answer = reply(Original(("", "bob@example.test"), message_id=id_, references=(id_, "ok@x")), ALICE, "x")
+    assert (answer.in_reply_to, answer.references) == ("", ("ok@x",))
+    check_lines(build(answer, "2@x", NOON))
+
+
 def test_a_mail_as_attachment_is_not_encoded_rfc2046_5_2_1() -> None:
     inner = build(Draft(BOB, (ALICE,), subject="inside", text="é"), "2@x", NOON)
     message = written(text="see", attachments=(Attachment("inner.eml", "message/rfc822", inner),))

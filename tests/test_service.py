@@ -285,8 +285,11 @@ async def test_copy_and_queue_are_one_transaction(office: Office, monkeypatch: p
         raise StorageFull("the disk is full")
 
     monkeypatch.setattr(service, "insert", broken)
-    with pytest.raises(StorageFull):
-        await office.alice.send_email(Outgoing(to=["bob@example.test"], text="x"))
+    large = "x y\n" * SPOOL_BYTES
+    for text in ("x", large):
+        with pytest.raises(StorageFull):
+            await office.alice.send_email(Outgoing(to=["bob@example.test"], text=text))
+    assert not office.queue.folder.exists() or not list(office.queue.folder.iterdir())
     assert await office.alice.count_emails("Sent") == 0
     monkeypatch.undo()
     assert (await office.queue.status(NOON))["pending"] == 0

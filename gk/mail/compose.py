@@ -24,7 +24,7 @@ from ..accounts.address import Address, AddressError
 from .headers import Moment, parse_date, parse_ids, parse_mailboxes, people
 from .mime import Message, attachments, decode_body, is_embedded, parse, text_of
 
-# %% ../../nbs/mail/04_compose.ipynb #2f325559
+# %% ../../nbs/mail/04_compose.ipynb #54c9b983
 class ComposeError(ValueError):
     "The message cannot be written; the text says why, for a person"
 
@@ -66,7 +66,7 @@ class Attachment:
     type: str  # "application/pdf"
     data: bytes
 
-
+# %% ../../nbs/mail/04_compose.ipynb #86906ff5
 @dataclass(frozen=True, slots=True)
 class Draft:
     "A message as a person means it"
@@ -140,7 +140,7 @@ def _word(
         return f"=?utf-8?b?{binascii.b2a_base64(raw, newline=False).decode()}?="
     return "=?utf-8?q?" + "".join("_" if b == 0x20 else chr(b) if b in _Q_SAFE else f"={b:02X}" for b in raw) + "?="
 
-# %% ../../nbs/mail/04_compose.ipynb #d8dcdc1a
+# %% ../../nbs/mail/04_compose.ipynb #1784f8ee
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
@@ -187,7 +187,7 @@ def phrase_tokens(
         return ['"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"']
     return encoded_words(name)
 
-
+# %% ../../nbs/mail/04_compose.ipynb #e716afb6
 def address_text(
     address: Address,
 ) -> str:
@@ -249,7 +249,7 @@ def _base64(
     encoded = binascii.b2a_base64(raw, newline=False)
     return b"".join(encoded[at : at + 76] + b"\r\n" for at in range(0, len(encoded), 76))
 
-# %% ../../nbs/mail/04_compose.ipynb #4d56e893
+# %% ../../nbs/mail/04_compose.ipynb #71855b52
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 !#$&'()+,.;=@^_`{}~-]{1,50}")
 
@@ -276,7 +276,7 @@ def _name_parameter(
     numbered = [f"filename*{number}*={text}" for number, text in enumerate(pieces)]
     return [f"{text};" for text in numbered[:-1]] + numbered[-1:]
 
-
+# %% ../../nbs/mail/04_compose.ipynb #0380cc7b
 def _file_entity(
     file: Attachment,
 ) -> _Entity:
@@ -296,7 +296,7 @@ def _crlf(
 ) -> bytes:
     return re.sub(rb"\r\n|\r|\n", b"\r\n", data)
 
-# %% ../../nbs/mail/04_compose.ipynb #ad39deff
+# %% ../../nbs/mail/04_compose.ipynb #a80986cd
 def _joined(
     kind: str,  # "multipart/mixed"
     entities: list[_Entity],
@@ -320,7 +320,7 @@ def _written(
     "A whole message"
     return "\r\n".join([*headers, "MIME-Version: 1.0", *entity.headers]).encode() + b"\r\n\r\n" + entity.body
 
-
+# %% ../../nbs/mail/04_compose.ipynb #0e29e144
 def build(
     draft: Draft,
     message_id: str,  # without angle brackets
@@ -350,7 +350,7 @@ def build(
     return _written(headers, entity)
 
 
-_ID = re.compile(r"[^<>\s\x00-\x1f\x7f]{1,990}")
+_ID = re.compile(r"[!-;=?-~]{1,900}")  # ASCII, without space and angle brackets; it must fit into one line
 
 
 def _id(
@@ -358,7 +358,7 @@ def _id(
 ) -> str:
     "A message id that may stand in a header; raises HeaderInjection"
     if not _ID.fullmatch(text):
-        raise HeaderInjection("A message id contains a space, an angle bracket or a control character.")
+        raise HeaderInjection("A message id may only contain ASCII letters, digits and signs, without spaces and angle brackets.")
     return text
 
 
@@ -368,7 +368,7 @@ def new_message_id(
     "A message id that nobody can guess or repeat, without angle brackets (RFC 5322 §3.6.4)"
     return f"{secrets.token_hex(16)}@{domain}"
 
-# %% ../../nbs/mail/04_compose.ipynb #deb340a6
+# %% ../../nbs/mail/04_compose.ipynb #6317c229
 People = tuple[tuple[str, str], ...]  # (name, address)
 
 
@@ -388,7 +388,7 @@ class Original:
     text: str = ""
     attachments: tuple[Attachment, ...] = ()
 
-
+# %% ../../nbs/mail/04_compose.ipynb #22742909
 def original_of(
     message: Message,
     files: bool = False,  # its attachments too, decoded: for a forward
@@ -418,7 +418,7 @@ def original_of(
         attachments=tuple(decoded),
     )
 
-# %% ../../nbs/mail/04_compose.ipynb #af9c0a37
+# %% ../../nbs/mail/04_compose.ipynb #c934170c
 def _correspondents(
     named: Iterable[tuple[str, str]],
 ) -> list[Correspondent]:
@@ -444,7 +444,7 @@ def _without(
             kept.append(person)
     return tuple(kept)
 
-
+# %% ../../nbs/mail/04_compose.ipynb #4636050b
 def reply_recipients(
     original: Original,
     own: Iterable[str],  # addresses of the person who replies
@@ -464,7 +464,7 @@ def reply_recipients(
         raise ComposeError("This message names no address to reply to.")
     return (to, cc) if to else (cc, ())
 
-# %% ../../nbs/mail/04_compose.ipynb #e4801530
+# %% ../../nbs/mail/04_compose.ipynb #2b6e0ab0
 class _Language(NamedTuple):
     "The words of a quotation in one language"
 
@@ -513,7 +513,7 @@ def _long_date(
     clock = f"{there.tm_hour:02}:{there.tm_min:02}"
     return language.date.format(day=day, month=language.months.split()[there.tm_mon - 1], year=there.tm_year, time=clock)
 
-
+# %% ../../nbs/mail/04_compose.ipynb #4ebbdaa0
 MAX_QUOTED = 65_536  # characters of the original that a reply repeats
 
 
@@ -529,7 +529,7 @@ def quotation(
     quoted = "\n".join((">" if line.startswith(">") else "> " if line else ">") + line for line in text.split("\n"))
     return f"{intro}\n{quoted}"
 
-# %% ../../nbs/mail/04_compose.ipynb #1f3110ce
+# %% ../../nbs/mail/04_compose.ipynb #85dbfc1e
 _REPLY = re.compile(r"^(?:\s*(?:re|aw|sv|antw|rép|réf)\s*(?:\[\d{1,3}\])?\s*:\s*)+", re.I)
 _FORWARD = re.compile(r"^(?:\s*(?:fwd?|tr|wg)\s*:\s*)+", re.I)
 MAX_REFERENCES = 20  # the first and the latest
@@ -556,7 +556,7 @@ def references_of(
     chain = [i for i in dict.fromkeys((*before, original.message_id)) if known_id(i)]
     return tuple(chain[:1] + chain[1:][-(MAX_REFERENCES - 1) :])
 
-
+# %% ../../nbs/mail/04_compose.ipynb #1be4c5c7
 def reply(
     original: Original,
     sender: Correspondent,
@@ -602,7 +602,7 @@ def _person(
     name, address = named
     return f"{name} <{address}>" if name else address
 
-# %% ../../nbs/mail/04_compose.ipynb #62ed78b4
+# %% ../../nbs/mail/04_compose.ipynb #8876b9e0
 class Failure(NamedTuple):
     "One recipient that was not reached"
 
@@ -630,7 +630,7 @@ def _one_line(
     "Printable ASCII on one line: what another server said, or an address for a status field"
     return "".join(c if " " <= c <= "~" else "?" for c in " ".join(text.split()))[:limit]
 
-
+# %% ../../nbs/mail/04_compose.ipynb #e8837f2f
 def _recipient_status(
     failure: Failure,
 ) -> str:

@@ -159,7 +159,7 @@ def _clean(
     "Text that every database takes: lone surrogates replaced"
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
-# %% ../../nbs/mail/02_digest.ipynb #6e3d4a63
+# %% ../../nbs/mail/02_digest.ipynb #2188bfc6
 def _ids(
     raw: bytes | None,
 ) -> list[str]:
@@ -171,7 +171,7 @@ def _has_attachment(
 ) -> bool:
     return any(row.kind == "attachment" for row in rows)
 
-
+# %% ../../nbs/mail/02_digest.ipynb #51aa1cba
 def digest(
     data: bytes,  # a whole message, any line ends
     bounds: Bounds = DEFAULT_BOUNDS,

@@ -283,7 +283,7 @@ def parse_parameters(
         at = match.end()
     return main.strip(), tuple(found)
 
-# %% ../../nbs/mail/00_headers.ipynb #93d6c660
+# %% ../../nbs/mail/00_headers.ipynb #7c995d29
 _SECTION = re.compile(rb"([^*]+)\*(\d{1,4})(\*?)")
 
 
@@ -325,7 +325,7 @@ def _percent_decoded(
     raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), rest)
     return decode_text(raw, charset.decode("latin-1"))
 
-
+# %% ../../nbs/mail/00_headers.ipynb #18e265fd
 def parameter(
     parameters: Parameters,
     name: str,  # lower case
@@ -387,87 +387,33 @@ def parse_mailboxes(
         at = simple.end()
     return found
 
-# %% ../../nbs/mail/00_headers.ipynb #28565340
-TOKENS_PER_ADDRESS = 20  # of an address list in which every entry is unusual
+# %% ../../nbs/mail/00_headers.ipynb #de9edab6
+class _Entry:
+    "An entry of an address list while it is being read"
 
-
-class _AddressReader:
-    "Reads an address list with all the grammar of RFC 5322 §3.4 and §4.4, token by token"
-
-    def __init__(self, value: bytes, at: int, limit: int) -> None:
-        self.value, self.at, self.limit = value, at, limit
-        self.found: list[Mailbox] = []
-        self.in_group = False
-        self._start_entry()
-
-    def _start_entry(self) -> None:
+    def __init__(self) -> None:
         self.words: list[bytes] = []  # phrase, or local part of a bare address; b" " where space stood
         self.inside: list[bytes] | None = None  # tokens between < and >
         self.closed = False  # the > was seen
         self.comment = b""
 
-    def read(self) -> list[Mailbox]:
-        "All entries up to the limit"
-        for _ in range(TOKENS_PER_ADDRESS * self.limit):
-            if self.at >= len(self.value) or len(self.found) >= self.limit:
-                break
-            token = _TOKEN.match(self.value, self.at)
-            if not token:  # a lone character of no class
-                self.at += 1
-                continue
-            start, self.at = self.at, token.end()
-            if token[5]:
-                self.at = comment_end(self.value, start)
-                self.comment = self.value[start + 1 : self.at - 1]
-            elif token[4]:
-                self._special(token[4])
-            elif not self.closed:
-                self._word(token[0], quoted=token[2] is not None, space=token[1] is not None)
-        if len(self.found) < self.limit:
-            self._end_entry()
-        if self.in_group:
-            self.found.append(Mailbox(None, None, None, None))
-        return self.found
-
-    def _word(self, text: bytes, quoted: bool, space: bool) -> None:
+    def add(self, text: bytes) -> None:
+        "A word or mark; space between words counts once, and what follows the > does not count"
         words = self.words if self.inside is None else self.inside
-        if not space:
-            words.append(unquote(text) if quoted else text)
-        elif words and words[-1] != b" ":
-            words.append(b" ")
+        if not self.closed and (text != b" " or (words and words[-1] != b" ")):
+            words.append(text)
 
-    def _special(self, mark: bytes) -> None:
-        if mark == b"<" and self.inside is None:
-            self.inside = []
-        elif mark == b">" and self.inside is not None:
-            self.closed = True
-        elif mark == b":" and self.inside is None and not self.in_group:
-            self.found.append(Mailbox(None, None, b"".join(self.words).strip(), None))
-            self.in_group = True
-            self._start_entry()
-        elif mark == b"," and (self.inside is None or self.closed or b"@" not in self.inside[:1]):
-            self._end_entry()
-        elif mark == b";" and (self.inside is None or self.closed):
-            self._end_entry()
-            if self.in_group:
-                self.found.append(Mailbox(None, None, None, None))
-                self.in_group = False
-        elif mark in b"@,:;" and not self.closed:
-            (self.words if self.inside is None else self.inside).append(mark)
-
-    def _end_entry(self) -> None:
+    def mailbox(self) -> Mailbox | None:
+        "The entry, now that it has ended"
+        phrase = b"".join(self.words).strip()
+        comment = self.comment.strip() or None
         if self.inside is not None:
-            name = b"".join(self.words).strip() or self.comment.strip()
-            self.found.append(_angle_entry(name, self.inside))
-        elif b"@" in self.words:
-            local, host = _split_at([word for word in self.words if word != b" "])
-            self.found.append(Mailbox(self.comment.strip() or None, None, local, host))
-        elif phrase := b"".join(self.words).strip():
-            if b" " in phrase:
-                self.found.append(Mailbox(phrase, None, NO_LOCAL, NO_HOST))
-            else:
-                self.found.append(Mailbox(self.comment.strip() or None, None, phrase, NO_HOST))
-        self._start_entry()
+            return _angle_entry(phrase or comment or b"", self.inside)
+        if b"@" in self.words:
+            return Mailbox(comment, None, *_split_at([word for word in self.words if word != b" "]))
+        if b" " in phrase:
+            return Mailbox(phrase, None, NO_LOCAL, NO_HOST)
+        return Mailbox(comment, None, phrase, NO_HOST) if phrase else None
 
 # %% ../../nbs/mail/00_headers.ipynb #4c4cdaba
 def _split_at(
@@ -493,6 +439,71 @@ def _angle_entry(
     else:
         local, host = b"".join(tokens) or NO_LOCAL, NO_HOST
     return Mailbox(name or None, route or None, local, host)
+
+# %% ../../nbs/mail/00_headers.ipynb #e1f03992
+TOKENS_PER_ADDRESS = 20  # of an address list in which every entry is unusual
+
+
+class _AddressReader:
+    "Reads an address list with all the grammar of RFC 5322 §3.4 and §4.4, token by token"
+
+    def __init__(self, value: bytes, at: int, limit: int) -> None:
+        self.value, self.at, self.limit = value, at, limit
+        self.found: list[Mailbox] = []
+        self.in_group = False
+        self.entry = _Entry()
+
+    def read(self) -> list[Mailbox]:
+        "All entries up to the limit"
+        for _ in range(TOKENS_PER_ADDRESS * self.limit):
+            if self.at >= len(self.value) or len(self.found) >= self.limit:
+                break
+            if token := _TOKEN.match(self.value, self.at):
+                self._token(token)
+            else:
+                self.at += 1  # a lone character of no class
+        self._end_entry()
+        if self.in_group:
+            self.found.append(Mailbox(None, None, None, None))
+        return self.found
+
+    def _token(self, token: re.Match[bytes]) -> None:
+        start, self.at = self.at, token.end()
+        if token[5]:  # a comment
+            self.at = comment_end(self.value, start)
+            self.entry.comment = self.value[start + 1 : self.at - 1]
+        elif token[4]:
+            self._mark(token[4])
+        elif token[1]:
+            self.entry.add(b" ")
+        else:
+            self.entry.add(unquote(token[0]) if token[2] else token[0])
+
+    def _mark(self, mark: bytes) -> None:
+        "One of < > , : ; @"
+        entry = self.entry
+        angle = entry.inside is not None and not entry.closed
+        if mark == b"<" and entry.inside is None:
+            entry.inside = []
+        elif mark == b">" and angle:
+            entry.closed = True
+        elif mark == b":" and entry.inside is None and not self.in_group:
+            self.found.append(Mailbox(None, None, b"".join(entry.words).strip(), None))
+            self.in_group, self.entry = True, _Entry()
+        elif mark == b"," and not (angle and entry.inside and entry.inside[0] == b"@"):  # <@a,@b:c@d> goes on
+            self._end_entry()
+        elif mark == b";" and not angle:
+            self._end_entry()
+            if self.in_group:
+                self.found.append(Mailbox(None, None, None, None))
+                self.in_group = False
+        elif mark in b"@,:;":
+            entry.add(mark)
+
+    def _end_entry(self) -> None:
+        if len(self.found) < self.limit and (mailbox := self.entry.mailbox()):
+            self.found.append(mailbox)
+        self.entry = _Entry()
 
 # %% ../../nbs/mail/00_headers.ipynb #c6567478
 def _address_text(

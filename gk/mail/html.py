@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-# %% ../../nbs/mail/03_html.ipynb #bc20883f
+# %% ../../nbs/mail/03_html.ipynb #3af77eba
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9:-]*+)((?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'>]?))*+)>""")
 
 
@@ -38,7 +38,7 @@ class Tag(NamedTuple):
     closing: bool
     attributes: str  # as written
 
-
+# %% ../../nbs/mail/03_html.ipynb #ef30ba3c
 def tags(
     html: str,
 ) -> Iterator[Tag]:
@@ -63,7 +63,7 @@ def tags(
             at = start + 1
     yield Tag("".join(before) + html[at:], "", False, "")
 
-# %% ../../nbs/mail/03_html.ipynb #2635de46
+# %% ../../nbs/mail/03_html.ipynb #5d4773ce
 _LINE = _names("address article aside br dd div dl dt fieldset footer form header hr legend li main nav option section tr")
 _PARAGRAPH = _names("blockquote center figure h1 h2 h3 h4 h5 h6 ol p pre table ul")
 _LONG_NUMBER = re.compile(r"&#[xX]?[0-9A-Fa-f]{8,}+;?")
@@ -87,7 +87,7 @@ def _folded(
         return " " if text else ""
     return f"{' ' * text[0].isspace()}{words}{' ' * text[-1].isspace()}"
 
-
+# %% ../../nbs/mail/03_html.ipynb #1818439d
 def _mark(
     tag: Tag,
 ) -> str:

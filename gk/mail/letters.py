@@ -28,7 +28,7 @@ from .maildir import Flag
 from .mime import Message, decode_body, text_of, text_parts
 from .structure import load_rows
 
-# %% ../../nbs/mail/09_letters.ipynb #f0c9a16e
+# %% ../../nbs/mail/09_letters.ipynb #64bd1e75
 class Shape(BaseModel):
     "Base of the shapes: unknown fields are an error, aliases count in JSON and may be left out in Python"
 
@@ -77,7 +77,7 @@ class Outcome(Shape):
     status: str  # pending, sending, sent, failed, bounced
     reply: str = ""  # what the other server said last
 
-
+# %% ../../nbs/mail/09_letters.ipynb #70012be7
 class Email(Summary):
     "A message that is open"
 
@@ -110,7 +110,7 @@ class Folder(Shape):
     messages: int = 0
     unread: int = 0
 
-# %% ../../nbs/mail/09_letters.ipynb #29e79a55
+# %% ../../nbs/mail/09_letters.ipynb #e2347f61
 def _person(
     value: Any,  # a Person, its JSON, or a text
 ) -> Any:
@@ -151,7 +151,7 @@ class NewAttachment(Shape):
         "A file from its content, for Python (JSON has it in base64)"
         return cls(name=name, type=type, size=len(content), data=b64encode(content))
 
-
+# %% ../../nbs/mail/09_letters.ipynb #3b0984ae
 class Outgoing(Shape):
     "A message to be sent"
 
@@ -178,7 +178,7 @@ class Sent(Shape):
     message_id: str
     recipients: list[Person]
 
-# %% ../../nbs/mail/09_letters.ipynb #5f13dd45
+# %% ../../nbs/mail/09_letters.ipynb #369e5f57
 _COLUMNS = """m.id, b.name, c.sender_name, c.sender_address, c.recipients, c.subject, m.internal_date, m.internal_offset, m.flags,
               c.has_attachment, c.snippet, m.thread_id, m.size"""
 _SELECT = f"""SELECT {_COLUMNS} FROM message m JOIN content c ON c.id = m.content_id
@@ -213,7 +213,7 @@ def _people(
 
 MAX_SHOWN = 20  # recipients in a summary: the list of a newsletter's two thousand is shown when it is opened
 
-
+# %% ../../nbs/mail/09_letters.ipynb #f8d35ce8
 def summary_of(
     row: Sequence[Any],  # of _SELECT
 ) -> Summary:
@@ -226,7 +226,7 @@ def summary_of(
         has_attachment=bool(attachment), snippet=snippet or "", thread_id=str(thread or id), size=size,
     )  # fmt: skip
 
-# %% ../../nbs/mail/09_letters.ipynb #841cd108
+# %% ../../nbs/mail/09_letters.ipynb #2d463223
 MAX_LIST = 200  # lines of one piece
 FEW_UNREAD = 5000  # up to so many it is faster to sort them than to walk past the read ones
 
@@ -254,7 +254,7 @@ def place_of(
     found = _CURSOR.fullmatch(cursor)
     return Place(float(found[1]), int(found[2])) if found else None
 
-
+# %% ../../nbs/mail/09_letters.ipynb #76551517
 def rows_of(
     reader: Reader,
     account_id: int,  # whose they must be
@@ -287,7 +287,7 @@ def page_at(
     rows = rows_of(reader, account_id, numbers)
     return page_of([row for row in rows if not after or (row[6], row[0]) < after], limit)
 
-
+# %% ../../nbs/mail/09_letters.ipynb #ad736ce6
 def listed(
     reader: Reader,
     box: Mailbox,
@@ -326,7 +326,7 @@ def page_of(
     items = [summary_of(row) for row in rows[:limit]]
     return Page.model_construct(items=items, next=cursor_of(Place(last[6], last[0])) if last else None)
 
-# %% ../../nbs/mail/09_letters.ipynb #ed52c3b2
+# %% ../../nbs/mail/09_letters.ipynb #99c45f30
 MAX_THREAD = 100  # messages of one conversation, the latest
 
 
@@ -346,7 +346,7 @@ def thread_numbers(
             chosen[content] = id
     return list(chosen.values())[-MAX_THREAD:]
 
-
+# %% ../../nbs/mail/09_letters.ipynb #63f5f8cd
 RECENT = 500  # messages that are looked through for people
 
 
@@ -378,7 +378,7 @@ def wrote(
     rows = reader.driver.execute(query, (mailbox_id, RECENT)).fetchall()
     return list({address.lower(): (name or "", address) for name, address in reversed(rows) if address}.values())[::-1]
 
-# %% ../../nbs/mail/09_letters.ipynb #a0421654
+# %% ../../nbs/mail/09_letters.ipynb #55c19ce0
 _OPEN = """SELECT c.recipients, c.parts, c.message_id, c.in_reply_to, c.date, c.date_offset
            FROM message m JOIN content c ON c.id = m.content_id WHERE m.id = ? AND m.account_id = ?"""
 _DELIVERY = """SELECT r.address, r.status, coalesce(r.last_reply, '') FROM queue q JOIN queue_recipient r ON r.queue_id = q.id
@@ -410,7 +410,7 @@ def opened(
         text="", text_truncated=False, verdict=None,
     )  # fmt: skip
 
-
+# %% ../../nbs/mail/09_letters.ipynb #6e49995d
 def _attachment(
     row: Any,  # structure.Row
 ) -> AttachmentInfo:

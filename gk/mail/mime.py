@@ -229,7 +229,7 @@ def kept_fields(
         kept[name] = b", ".join(value for value in values if value)
     return kept
 
-# %% ../../nbs/mail/00_mime.ipynb #21c258c6
+# %% ../../nbs/mail/00_mime.ipynb #ae2c16fa
 MAX_BOUNDARY = 200  # octets; RFC 2046 allows 70
 _MAX_DELIMITER_LINE = MAX_BOUNDARY + 100  # with white space after it
 
@@ -244,7 +244,7 @@ def _common_start(
     same = next((i for i, byte in enumerate(low) if byte != high[i]), len(low))
     return low[:same]
 
-
+# %% ../../nbs/mail/00_mime.ipynb #cc5c6d50
 class _Boundaries:
     "The boundaries that may still come, and the search for the next line that is one"
 
@@ -295,9 +295,9 @@ class _Boundaries:
             at = max(line_end - 1, found + 1)
         return None
 
-# %% ../../nbs/mail/00_mime.ipynb #c7ca1f82
-class _Walk:
-    "One pass over a message; `parts` is the result"
+# %% ../../nbs/mail/00_mime.ipynb #576222fa
+class _Tree:
+    "The parts found so far, and how a new one begins"
 
     def __init__(self, data: bytes, bounds: Bounds) -> None:
         self.data, self.bounds = data, bounds
@@ -305,19 +305,6 @@ class _Walk:
         self.boundaries = _Boundaries(data)
         self.empty_line = (-1, -1)  # span of the first one at or after the last place asked for
         self.header_budget = 4 * bounds.header_bytes  # of all parts together
-
-    def run(self) -> list[Part]:
-        "The parts of the message, in order"
-        start, parent = 0, -1
-        while start >= 0:
-            part = self.begin(start, parent)
-            if part.is_message:
-                start, parent = part.body_start, part.index
-                continue
-            if part.is_multipart:
-                self.boundaries.push(_boundary(part.content.parameters), part.index)
-            start, parent = self.advance(part)
-        return self.parts
 
     def header_end(self, start: int) -> int:
         "Where the body begins that belongs to the header at `start`"
@@ -367,6 +354,30 @@ class _Walk:
         if part.opaque:
             part.content = OPAQUE
 
+    def end_parts(self, last: int, until: int, end: int) -> None:
+        "Parts from `last` up to, not including, `until` end here"
+        while last > until:
+            part = self.parts[last]
+            part.body_end = max(part.body_start, end)
+            last = part.parent
+
+# %% ../../nbs/mail/00_mime.ipynb #c29a3c65
+class _Walk(_Tree):
+    "One pass over a message"
+
+    def run(self) -> list[Part]:
+        "The parts of the message, in order"
+        start, parent = 0, -1
+        while start >= 0:
+            part = self.begin(start, parent)
+            if part.is_message:
+                start, parent = part.body_start, part.index
+                continue
+            if part.is_multipart:
+                self.boundaries.push(_boundary(part.content.parameters), part.index)
+            start, parent = self.advance(part)
+        return self.parts
+
     def advance(self, current: Part) -> tuple[int, int]:
         "Go to the next delimiter and end what it ends: (start of the next part, index of its parent), or (-1, -1) at the end"
         at, last = max(current.body_start - 1, 0), current.index
@@ -381,13 +392,6 @@ class _Walk:
             at, last = line_end - 1, multipart
         self.end_parts(last, -1, len(self.data))
         return -1, -1
-
-    def end_parts(self, last: int, until: int, end: int) -> None:
-        "Parts from `last` up to, not including, `until` end here"
-        while last > until:
-            part = self.parts[last]
-            part.body_end = max(part.body_start, end)
-            last = part.parent
 
 # %% ../../nbs/mail/00_mime.ipynb #c08235ae
 def _boundary(
@@ -429,7 +433,7 @@ def parse(
     data = data if isinstance(data, bytes) else bytes(data)
     return Message(data, _Walk(data, bounds).run(), bounds)
 
-# %% ../../nbs/mail/00_mime.ipynb #b969622c
+# %% ../../nbs/mail/00_mime.ipynb #bc64f695
 def decode_body(
     message: Message,
     part: Part,
@@ -462,7 +466,7 @@ def decode(
         raw = raw[: -_cut_tail(raw)] if _cut_tail(raw) else raw
     return decode_text(raw, part.charset).replace("\r\n", "\n").replace("\0", "\ufffd")
 
-
+# %% ../../nbs/mail/00_mime.ipynb #f1d2e394
 def _cut_tail(
     raw: bytes,
 ) -> int:
@@ -475,7 +479,7 @@ def _cut_tail(
             return 0
     return 0
 
-# %% ../../nbs/mail/00_mime.ipynb #4f439eaf
+# %% ../../nbs/mail/00_mime.ipynb #162047f2
 def is_attachment(
     part: Part,
 ) -> bool:
@@ -507,7 +511,7 @@ def _skipped(
             skipped.add(part.index)
     return skipped
 
-
+# %% ../../nbs/mail/00_mime.ipynb #8638e85a
 def text_parts(
     message: Message,
     wanted: str = "text/plain",  # the kind preferred where there are alternatives: text/plain or text/html
@@ -525,7 +529,7 @@ def text_parts(
             found.append(part)
     return found
 
-# %% ../../nbs/mail/00_mime.ipynb #fb2da50b
+# %% ../../nbs/mail/00_mime.ipynb #2338bf43
 def _unchosen(
     message: Message,
     alternative: Part,
@@ -551,7 +555,7 @@ def _is_blank(
     "Nothing but white space in its first bytes, and it is short"
     return part.size <= 64 and not message.data[part.body_start : part.body_end].strip()
 
-
+# %% ../../nbs/mail/00_mime.ipynb #34540602
 def text_of(
     message: Message,
     limit: int | None = None,  # characters

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['T', 'LARGE', 'MAX_EMBEDDED', 'FLAGS', 'Route', 'MailError', 'NotFound', 'FolderNotFound', 'Invalid', 'Refused',
-           'OverQuota', 'no_message', 'said', 'Base', 'unix', 'limited', 'placed', 'Reading', 'shown_html', 'Looking',
-           'folder_of', 'flag_of', 'by_folder', 'Ordering', 'routes', 'persons', 'correspondents_of', 'Preparing',
-           'Mail', 'MailService', 'AttachmentInfo', 'Email', 'Folder', 'NewAttachment', 'Outcome', 'Outgoing', 'Page',
-           'Person', 'Sent', 'Summary']
+           'OverQuota', 'no_message', 'said', 'Base', 'unix', 'limited', 'placed', 'Listing', 'Reading', 'shown_html',
+           'Looking', 'folder_of', 'flag_of', 'by_folder', 'Ordering', 'routes', 'persons', 'correspondents_of',
+           'Preparing', 'Drafting', 'Sending', 'Mail', 'MailService', 'AttachmentInfo', 'Email', 'Folder',
+           'NewAttachment', 'Outcome', 'Outgoing', 'Page', 'Person', 'Sent', 'Summary']
 
-# %% ../../nbs/mail/10_service.ipynb #4a784ae3
+# %% ../../nbs/mail/10_service.ipynb #4fb3946e
 import asyncio
 import contextlib
 import json
@@ -18,6 +18,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -149,7 +150,7 @@ class Base:
 
         return await asyncio.to_thread(run) if len(data) > LARGE else run()
 
-# %% ../../nbs/mail/10_service.ipynb #f9824560
+# %% ../../nbs/mail/10_service.ipynb #b9664696
 def unix(
     when: datetime | None,  # naive: this machine's time
 ) -> float | None:
@@ -176,9 +177,9 @@ def placed(
         raise Invalid("This cursor does not come from a list.")
     return place
 
-
-class Reading(Base):
-    "Lists, letters, search"
+# %% ../../nbs/mail/10_service.ipynb #95ce8613
+class Listing(Base):
+    "Lists and search"
 
     async def list_emails(
         self,
@@ -238,6 +239,10 @@ class Reading(Base):
     async def _page(self, numbers: list[int], count: int, after: letters.Place | None) -> Page:
         return await self.database.read(lambda reader: letters.page_at(reader, self.account.id, numbers, count, after))
 
+# %% ../../nbs/mail/10_service.ipynb #e3478fbe
+class Reading(Listing):
+    "Letters"
+
     async def summaries(self, ids: Sequence[str]) -> list[Summary]:
         "These messages from the index; raises NotFound"
         numbers = [number_of(id) or 0 for id in ids]
@@ -273,7 +278,7 @@ class Reading(Base):
                 found.append(await self.read_email(str(member)))
         return found
 
-# %% ../../nbs/mail/10_service.ipynb #3932e32b
+# %% ../../nbs/mail/10_service.ipynb #88d537c0
 MAX_EMBEDDED = 2_000_000  # octets of the pictures in one letter that are put into its HTML
 _PICTURES = frozenset(["image/png", "image/gif", "image/jpeg", "image/webp"])
 
@@ -296,7 +301,7 @@ def shown_html(
 
     return sanitise(html_of(message), images, picture)
 
-
+# %% ../../nbs/mail/10_service.ipynb #3c01f6e6
 class Looking(Reading):
     "Everything else that changes nothing"
 
@@ -355,7 +360,7 @@ def folder_of(
 ) -> Folder:
     return Folder(name=box.name, special_use=box.special_use, messages=box.messages, unread=box.unseen)
 
-# %% ../../nbs/mail/10_service.ipynb #e5ef7510
+# %% ../../nbs/mail/10_service.ipynb #f9507138
 FLAGS: dict[str, tuple[str, Flag, tuple[str, ...]]] = {  # name → operation, bits, keywords
     "seen": ("add", Flag.SEEN, ()),
     "read": ("add", Flag.SEEN, ()),
@@ -385,7 +390,7 @@ def by_folder(
         grouped.setdefault(box.id, (box, []))[1].append(entry.uid)
     return list(grouped.values())
 
-
+# %% ../../nbs/mail/10_service.ipynb #ae3f61b8
 class Ordering(Looking):
     "Moving, flagging, deleting, folders"
 
@@ -462,7 +467,7 @@ async def routes(
         raise Refused(" ".join(problems))
     return list(found.values())
 
-# %% ../../nbs/mail/10_service.ipynb #c31af8af
+# %% ../../nbs/mail/10_service.ipynb #15c207d5
 def persons(
     people: Sequence[Correspondent],
 ) -> list[Person]:
@@ -477,7 +482,7 @@ def correspondents_of(
 
 
 class Preparing(Ordering):
-    "Messages before they are sent"
+    "Answers and forwards before they are sent"
 
     @property
     def sender(self) -> Correspondent:
@@ -503,6 +508,10 @@ class Preparing(Ordering):
                 to=persons(draft.to), subject=draft.subject[: letters.MAX_SUBJECT], text=draft.text, forward_of_id=id,
                 attachments=[NewAttachment(name=f.name[:255], type=f.type, size=f.size, part_of=id, part=f.part) for f in files],
             )  # fmt: skip
+
+# %% ../../nbs/mail/10_service.ipynb #3134b304
+class Drafting(Preparing):
+    "From what a person sends to what is built"
 
     async def _file(self, file: NewAttachment) -> Attachment:
         "An attachment with its content; raises NotFound, Invalid"
@@ -539,9 +548,9 @@ class Preparing(Ordering):
             raise no_message()
         return Original(message_id=row[0] or "", in_reply_to=row[1] or "", references=tuple(json.loads(row[2] or "[]")))
 
-# %% ../../nbs/mail/10_service.ipynb #4c84b3f5
-class Mail(Preparing):
-    "One person's mail: everything they can do with it"
+# %% ../../nbs/mail/10_service.ipynb #80fe79e6
+class Sending(Drafting):
+    "The way out"
 
     async def send_email(self, message: Outgoing) -> Sent:
         "Send a message; raises Invalid, Refused, OverQuota, NotFound"
@@ -587,8 +596,12 @@ class Mail(Preparing):
             numbers[:] = outcome.id, queued
 
         delivery = Delivery(self.account.id, copy, maildir.unique_name(now), b"", box.name, Flag.SEEN)
-        with said():
-            await self.mailboxes.deliver([delivery], also)
+        try:
+            with said():
+                await self.mailboxes.deliver([delivery], also)
+        finally:
+            if isinstance(item.data, Path) and not numbers:
+                item.data.unlink(missing_ok=True)
         return numbers[0], numbers[1]
 
     async def _mark(self, message: Outgoing) -> None:
@@ -598,6 +611,10 @@ class Mail(Preparing):
                 await self.flag_email([message.in_reply_to_id], "answered")
             if message.forward_of_id:
                 await self.flag_email([message.forward_of_id], "$Forwarded")
+
+# %% ../../nbs/mail/10_service.ipynb #114d6c10
+class Mail(Sending):
+    "One person's mail: everything they can do with it"
 
     async def reply_email(self, id: str, body: str, reply_all: bool = False) -> Sent:
         "Answer a message; raises NotFound, Invalid, Refused"

@@ -118,7 +118,7 @@ def _extension(
     language = b"(%b)" % b" ".join(string(tag) for tag in languages) if any(languages) else b"NIL"
     return b"%b %b %b" % (disposition, language, string(get(b"content-location")))
 
-# %% ../../nbs/mail/01_structure.ipynb #b020978b
+# %% ../../nbs/mail/01_structure.ipynb #b4a0e5bf
 _EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
 _EMPTY_EXTENDED = _EMPTY[:-1] + b" NIL NIL NIL NIL)"
 
@@ -140,7 +140,7 @@ def _multipart(
     shown = b"".join(child.bodystructure for child in children)
     return Rendered(body, b"(%b %b %b %b)" % (shown, subtype, _parameters(part.content.parameters), _extension(part)))
 
-
+# %% ../../nbs/mail/01_structure.ipynb #351cfd8d
 def _leaf(
     message: Message,
     part: Part,
