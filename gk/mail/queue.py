@@ -264,7 +264,7 @@ def history(
     query, chosen = ("= ?", [queue_id]) if queue_id is not None else ("> 0", [])
     return [Outcome(*row) for row in reader.driver.execute(_HISTORY.format(query), (*chosen, limit))]
 
-# %% ../../nbs/mail/08_queue.ipynb #1d2f5a0c
+# %% ../../nbs/mail/08_queue.ipynb #c25b246c
 log = structlog.get_logger("gk.queue")
 HISTORY_DAYS = 30  # settled messages are remembered so long
 
@@ -280,6 +280,7 @@ class Queue:
         clock: Callable[[], float] = time.time,  # unix seconds
     ) -> None:
         self.database, self.hub, self.folder, self.clock = database, hub, Path(spool), clock
+        self.entered = 0  # messages that this process has put in, so that its worker knows how busy the door is
         self._spent: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()  # files that are probably done with
 
     def spool(self) -> Spool:
@@ -290,6 +291,7 @@ class Queue:
         "Durable when it returns: the message's number in the queue; raises StorageFull"
         if not item.recipients:
             raise ValueError("a message needs a recipient")
+        self.entered += 1
         if isinstance(item.data, bytes) and len(item.data) < SPOOL_BYTES:  # nearly all mail: nothing but the insert
             size, now = len(item.data), self.clock()
             return await self.database.write(lambda tx: insert(tx, item, size, now))

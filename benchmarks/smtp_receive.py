@@ -1,0 +1,250 @@
+"""Receiving mail durably, beside Postfix on the same machine, in alternating rounds, driven by Postfix's own `smtp-source`.
+
+    python benchmarks/smtp_receive.py [--rounds 5] [--messages 3000] [--size 1024] [--sessions 20]
+
+Three figures, in messages a second:
+  kept   sessions that keep their connection; until the last `250`
+  new    a new connection for each message; until the last `250`
+  there  sessions that keep their connection; until every message is in the mailbox (Postfix: Maildir, gk: mailbox, and
+         IMAP SEARCH finds them all)
+
+Both servers sync to disk before they say `250`, as they do by default, write their logs to a file, and run from a temporary folder that
+is removed afterwards. Postfix is a private instance with its own configuration and queue; it needs root and Debian's package `postfix`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import imaplib
+import os
+import platform
+import pwd
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ports import configuration, free
+
+BIN = Path(sys.executable).parent
+PASSWORD = "correct horse battery"  # of an account that lives for a minute
+ALICE = "alice@example.test"
+
+
+class Postfix:
+    """A Postfix of our own that delivers to a Maildir."""
+
+    name = "postfix"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.etc = folder, folder / "etc"
+        (self.port,) = free(1)
+        self.new = folder / "mail" / "alice" / "new"
+        for sub in ("etc", "queue", "data", "mail"):
+            (folder / sub).mkdir(parents=True)
+        owner = pwd.getpwnam("nobody")
+        os.chown(folder / "mail", owner.pw_uid, owner.pw_gid)
+        os.chown(folder / "data", pwd.getpwnam("postfix").pw_uid, pwd.getpwnam("postfix").pw_gid)
+        for one in (folder, *folder.parents):  # its daemons are not root
+            if one.stat().st_uid == os.getuid() and one != Path("/"):
+                one.chmod(one.stat().st_mode | 0o111)
+        (self.etc / "main.cf").write_text(f"""
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/maillog
+maillog_file_prefixes = {folder}
+myhostname = mx.example.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+virtual_mailbox_domains = example.test
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = inline:{{ {{ {ALICE} = alice/ }} }}
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{owner.pw_uid}
+virtual_gid_maps = static:{owner.pw_gid}
+in_flow_delay = 0
+""")  # in_flow_delay: its default makes it wait a second when delivery falls behind; without it it is faster here
+        lines = []
+        for line in Path("/etc/postfix/master.cf").read_text().splitlines():
+            words = line.split()
+            if len(words) >= 8 and not line.startswith(("#", " ")):
+                if words[0] == "smtp" and words[1] == "inet":
+                    words[0] = f"127.0.0.1:{self.port}"
+                words[4] = "n"  # no chroot: there is nothing in it here
+                line = " ".join(words)
+            lines.append(line)
+        (self.etc / "master.cf").write_text("\n".join(lines) + "\n")
+
+    def start(self) -> None:
+        self._run("start")
+        wait_for(lambda: greets(self.port), 20)
+
+    def stop(self) -> None:
+        self._run("stop")
+
+    def _run(self, verb: str) -> None:
+        done = subprocess.run(["postfix", "-c", self.etc, verb], capture_output=True, text=True)
+        if done.returncode and verb == "start":
+            raise SystemExit(f"postfix did not start: {done.stdout}{done.stderr}")
+
+    def there(self) -> int:
+        """Messages in the Maildir."""
+        try:
+            return len(os.listdir(self.new))
+        except FileNotFoundError:
+            return 0
+
+    def check(self, subject: str, count: int) -> None:
+        """A Maildir has no search to wait for."""
+
+
+class Gk:
+    """gk-serve with one person."""
+
+    name = "gk"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        ports = configuration(folder, "[limits]\nper_address = false\n")
+        self.port, self.imap = ports.smtp, ports.imap
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._gk("domain", "add", "example.test")
+        self._gk("user", "add", ALICE, text=f"{PASSWORD}\n{PASSWORD}\n")
+        with (self.folder / "serve.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [BIN / "gk-serve", "--config", self.folder / "gk.toml", "--data", self.folder / "data"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )
+        wait_for(lambda: greets(self.port), 20)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(20)
+
+    def _gk(self, noun: str, verb: str, *arguments: str, text: str = "") -> None:
+        command = [BIN / "gk", noun, verb, "--config", self.folder / "gk.toml", "--data", self.folder / "data", *arguments]
+        subprocess.run(command, check=True, capture_output=True, input=text, text=True)
+
+    def there(self) -> int:
+        """Messages in the mailbox."""
+        database = sqlite3.connect(f"file:{self.folder / 'data' / 'gk.db'}?mode=ro", uri=True)
+        try:
+            row = database.execute("SELECT messages FROM mailbox WHERE name = 'INBOX'").fetchone()
+            return int(row[0]) if row else 0
+        finally:
+            database.close()
+
+    def check(self, subject: str, count: int) -> None:
+        """IMAP finds every message of this round."""
+        with imaplib.IMAP4("127.0.0.1", self.imap) as client:
+            client.login(ALICE, PASSWORD)
+            client.select("INBOX", readonly=True)
+            found = client.search(None, "SUBJECT", subject)[1][0].split()
+        if len(found) != count:
+            raise SystemExit(f"gk: SEARCH SUBJECT {subject} found {len(found)} of {count}")
+
+
+Server = Postfix | Gk
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit("it did not happen in time")
+        time.sleep(0.02)
+
+
+def greets(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            greeting = client.recv(512).startswith(b"220")
+            client.sendall(b"QUIT\r\n")
+            return greeting
+    except OSError:
+        return False
+
+
+def load(server: Server, keep: bool, subject: str, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Messages a second until the last 250, and until all of them are in the mailbox."""
+    count = arguments.messages
+    goal = server.there() + count
+    began = time.perf_counter()
+    subprocess.run(
+        ["smtp-source", *(["-d"] if keep else []), "-s", str(arguments.sessions), "-m", str(count), "-l", str(arguments.size),
+         "-S", subject, "-f", "carol@elsewhere.example", "-t", ALICE, f"127.0.0.1:{server.port}"],
+        check=True,
+    )
+    accepted = time.perf_counter() - began
+    wait_for(lambda: server.there() >= goal, 300)
+    server.check(subject, count)
+    there = time.perf_counter() - began
+    time.sleep(0.5)  # let the disk and the other processes come to rest
+    return count / accepted, count / there
+
+
+def machine(folder: Path) -> str:
+    """What these figures were measured on."""
+    processor = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    disk = subprocess.run(["df", "--output=fstype", folder], capture_output=True, text=True).stdout.split()[-1]
+    postfix = subprocess.run(["postconf", "-d", "-h", "mail_version"], capture_output=True, text=True).stdout.strip()
+    return (f"{os.cpu_count()} cores, {processor}, Linux {platform.release()}, {disk}, Python {platform.python_version()}, "
+            f"SQLite {sqlite3.sqlite_version}, Postfix {postfix}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=3000)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--sessions", type=int, default=20)
+    arguments = parser.parse_args()
+    for program in ("postfix", "smtp-source"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is missing: apt-get install postfix")
+    if os.geteuid():
+        raise SystemExit("a Postfix of one's own needs root")
+    figures: dict[tuple[str, str], list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="gk-receive-") as name:
+        folder = Path(name)
+        print(machine(folder))
+        servers: list[Server] = [Postfix(folder / "postfix"), Gk(folder / "gk")]
+        started: list[Server] = []
+        try:
+            for server in servers:
+                server.start()
+                started.append(server)
+                load(server, True, "warm", argparse.Namespace(**{**vars(arguments), "messages": 200}))
+            for number in range(arguments.rounds):
+                for keep in (True, False):
+                    for server in servers if number % 2 == 0 else servers[::-1]:
+                        accepted, there = load(server, keep, f"round{number}{'k' if keep else 'n'}x", arguments)
+                        figures.setdefault((server.name, "kept" if keep else "new"), []).append(accepted)
+                        if keep:
+                            figures.setdefault((server.name, "there"), []).append(there)
+                        print(f"  round {number + 1} {'kept' if keep else 'new ':4} {server.name:8} {accepted:7.0f}/s accepted"
+                              f" {there:7.0f}/s there", flush=True)
+        finally:
+            for server in started:
+                server.stop()
+    print(f"\n{arguments.messages} messages of {arguments.size} bytes, {arguments.sessions} sessions, medians of {arguments.rounds} rounds")
+    for what, bar in (("kept", 3.0), ("new", 1.5), ("there", 1.0)):
+        postfix, gk = (statistics.median(figures[server, what]) for server in ("postfix", "gk"))
+        print(f"{what:6} postfix {postfix:7.0f}/s   gk {gk:7.0f}/s   ratio {gk / postfix:5.2f}   (to reach: {bar})")
+
+
+if __name__ == "__main__":
+    main()
