@@ -17,10 +17,10 @@ from ..accounts.address import Address, AddressError
 from .model import Person
 from .words import fold
 
-# %% ../../nbs/agent/03_people.ipynb #a88738af
+# %% ../../nbs/agent/03_people.ipynb #7c8aa0dc
 TITLES = re.compile(r"^(?:(?:m|mr|mrs|ms|mme|mlle|dr|monsieur|madame|mademoiselle|le|la|les|l|the|a|de|d)\b[. ']*)+")
 NAME_WORD = re.compile(r"[^\W_]+")
-ADDRESS = re.compile(r"[^\s<>,;:()\"«»“”]+@[^\s<>,;:()\"«»“”]*[^\s<>,;:()\"«»“”.!?']")
+ADDRESS = re.compile(r"[^\s<>,;:()\"«»“”@]{1,64}@[^\s<>,;:()\"«»“”]{0,254}[^\s<>,;:()\"«»“”.!?']")  # bounded: linear
 
 
 def name_words(person: Person) -> frozenset[str]:

@@ -122,7 +122,7 @@ def _answer(question: Question, text: str, scene: Scene, new: Request | None) ->
         return _chosen_mail(question, text, scene)
     return _chosen_person(question, text, scene) if not (new and new.intent in ORDERS and new.intent != "show") else None
 
-# %% ../../nbs/agent/11_planner.ipynb #1600f141
+# %% ../../nbs/agent/11_planner.ipynb #bfb221e8
 def _chosen_mail(question: Question, text: str, scene: Scene) -> Item | None:
     """The offered mail that a text describes: by its sender or its conditions."""
     senders = [i for i in question.options if match_people(text, [i.sender]).exact]
@@ -137,6 +137,8 @@ def _chosen_mail(question: Question, text: str, scene: Scene) -> Item | None:
 
 def _chosen_person(question: Question, text: str, scene: Scene) -> Person | None:
     """One of the people on offer, or an address, or a contact of another name."""
+    target = read_target(read_words(text), scene.today, scene.people)
+    text = target.wanted.sender or text if target else text  # "celui de Roux"
     if address := address_in(text):
         return next((p for p in question.options if p.address.casefold() == address.casefold()), Person("", address))
     for people in (question.options, scene.situation.contacts):

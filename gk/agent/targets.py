@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOLDERS', 'NOUN', 'FILE', 'MARKS', 'SEVERAL', 'COUNTED', 'OPENINGS', 'SPECIAL', 'ARTICLES', 'DATE_LEAD', 'PARTICLES',
-           'CONTENT', 'Head', 'ONE', 'ORDINAL', 'THE', 'NUMBERED', 'MORE', 'OF_LIST', 'HOW_MANY', 'HEADS', 'POSSESSIVE',
-           'PRONOUN', 'Wanted', 'folder_name', 'Reader', 'read_wanted', 'bare', 'Target', 'read_target', 'Item',
-           'read_person', 'read_item', 'fits', 'newest']
+           'Handler', 'CONTENT', 'Head', 'ONE', 'ORDINAL', 'THE', 'NUMBERED', 'MORE', 'OF_LIST', 'HOW_MANY', 'HEADS',
+           'POSSESSIVE', 'PRONOUN', 'PRONOUNS', 'LONGEST', 'Wanted', 'folder_name', 'Reader', 'read_wanted', 'bare',
+           'Target', 'read_target', 'Item', 'read_person', 'read_item', 'fits', 'newest']
 
 # %% ../../nbs/agent/05_targets.ipynb #aeb0797c
 import re
@@ -98,7 +98,7 @@ COUNTED = re.compile(
     r")(?![\w'])"
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #1ce2fef6
+# %% ../../nbs/agent/05_targets.ipynb #efefb4f7
 OPENINGS = _compiled(
     r"(?= )",
     ("sender", r"""de la part d(?:e|u|es|')|(?:qui )?(?:envoyes?|ecrits?|recus?|adresses?|expedies?) (?:par|de|d')
@@ -117,6 +117,7 @@ OPENINGS = _compiled(
     ("query", r"""about|regarding|concerning|on|related to|matching|re|(?:that |which )?
         (?:mentions?|mentioning|contains?|containing|says?|talks? about|talking about|discuss(?:es)?)"""),
     ("folder", r"(?:dans|parmi|from|in|inside|of|de|du)(?: le| la| les| mon| mes| the| my)? (?:dossier|folder)"),
+    ("folder", r"(?:le |mon |the |my )?(?:dossier|folder)"),
     ("folder", r"dans(?: le| la| les| mon| ma| mes| l')?|in(?:side)?(?: the| my)?"),
     ("with", r"avec|with"),
     ("of", r"de chez|de|d'|du|des"),
@@ -163,7 +164,7 @@ class Reader:
         things += [(name, m.end(), True) for name, p in MARKS if (m := p.match(text, position))]
         return max(things, key=lambda thing: thing[1], default=None)
 
-# %% ../../nbs/agent/05_targets.ipynb #b5e30a98
+# %% ../../nbs/agent/05_targets.ipynb #89e787d6
 PARTICLES = {"de", "du", "la", "le", "d'", "l'"}  # words inside names that alone name nobody
 
 
@@ -196,7 +197,7 @@ def read_wanted(
         if thing and thing[0] in CONTENT:
             start = thing[1] + 1
             end = _content(reader, start)
-            CONTENT[thing[0]](reader, words.part(start, end))
+            CONTENT[thing[0]](reader, words.part(start, end), words.part(reader.position, end))
         elif thing:
             end = thing[1]
             _mark(reader, thing[0], thing[2])
@@ -207,7 +208,10 @@ def read_wanted(
         reader.position = end + 1 if text[end : end + 1] == " " else end
     return Wanted(**reader.found, rest=" ".join(reader.rest))
 
-# %% ../../nbs/agent/05_targets.ipynb #e8e49b04
+# %% ../../nbs/agent/05_targets.ipynb #115919f7
+Handler = Callable[[Reader, Words, Words], None]  # reader, the content of an opening, and both together
+
+
 def _mark(reader: Reader, kind: str, value: Any) -> None:
     """A mark, a count, a date or a special folder."""
     if kind == "date":
@@ -227,41 +231,42 @@ def bare(words: Words) -> str:
     return words.cut(start, len(words.folded)).strip(" «»“”\"'.,;:")
 
 
-def _sender(reader: Reader, content: Words) -> None:
+def _sender(reader: Reader, content: Words, whole: Words) -> None:
     """Who sent it."""
     reader.found["sender"] = bare(content)
 
 
-def _recipient(reader: Reader, content: Words) -> None:
+def _recipient(reader: Reader, content: Words, whole: Words) -> None:
     """Whom it was sent to."""
     reader.found["recipient"] = bare(content)
 
 
-def _of(reader: Reader, content: Words) -> None:
-    """ "de": a special folder, else a sender; a second "de" goes on with the text before."""
+def _of(reader: Reader, content: Words, whole: Words) -> None:
+    """ "de": a special folder, else a sender; after other words ("la facture du club") or a sender it goes on with these."""
+    known = bool(match_people(content.text, reader.people).exact)
     if (name := folder_name(content.text)) in FOLDERS.values():
         reader.found["folder"] = name
-    elif "sender" not in reader.found:
+    elif "sender" not in reader.found and (known or not reader.rest):
         reader.found["sender"] = bare(content)
     else:
-        reader.rest.append(content.text)
+        reader.rest.append(whole.text)
 
 
-def _text(key: str) -> Callable[[Reader, Words], None]:
+def _text(key: str) -> Handler:
     """A text condition: subject or query; twice means both."""
 
-    def add(reader: Reader, content: Words) -> None:
+    def add(reader: Reader, content: Words, whole: Words) -> None:
         reader.found[key] = " ".join(filter(None, (reader.found.get(key), bare(content))))
 
     return add
 
 
-def _folder(reader: Reader, content: Words) -> None:
+def _folder(reader: Reader, content: Words, whole: Words) -> None:
     """A folder by its name."""
     reader.found["folder"] = folder_name(bare(content))
 
 
-CONTENT: Mapping[str, Callable[[Reader, Words], None]] = {
+CONTENT: Mapping[str, Handler] = {
     "sender": _sender, "recipient": _recipient, "of": _of, "subject": _text("subject"), "query": _text("query"),
     "with": _text("query"), "folder": _folder,
 }  # fmt: skip
@@ -323,9 +328,11 @@ HEADS = _compiled(
     ("one", rf"(?:le |un |ce |mon |the |an? |my |l' )?(?P<noun>{NOUN})"),
 )  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #c39fdcb7
+# %% ../../nbs/agent/05_targets.ipynb #a7c0cb53
 POSSESSIVE = re.compile(rf"(?P<who>.+?)(?:'s|s') (?:(?P<newest>last|latest|newest|most recent) )?(?P<noun>{NOUN}|one)(?![\w'])")
 PRONOUN = re.compile(r"(?:le|la|l'|lui|it|him|her)$")
+PRONOUNS = re.compile(r"(?:les|leur|them)$")
+LONGEST = 80  # words of a description; what is longer describes no mail
 
 
 def read_target(
@@ -335,10 +342,12 @@ def read_target(
 ) -> Target | None:
     """What some words point at; None when there are none."""
     text = words.folded
-    if not text:
+    if not text or text.count(" ") >= LONGEST:
         return None
     if PRONOUN.match(text):
         return Target("this")
+    if PRONOUNS.match(text):
+        return Target("these")
     if (own := POSSESSIVE.match(text)) and own["who"] not in ("it", "that", "what", "let"):
         wanted = read_wanted(words.part(own.end(), len(text)), today, people)
         plural = own["noun"].endswith("s") and not own["newest"]
