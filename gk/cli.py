@@ -8,18 +8,19 @@ __all__ = ['T', 'app', 'domains', 'users', 'aliases', 'tokens', 'queues', 'Confi
            'user_exists', 'alias_add', 'alias_list', 'alias_delete', 'token_add', 'token_list', 'token_revoke',
            'queue_status', 'ask', 'mcp', 'main']
 
-# %% ../nbs/faces/03_cli.ipynb #113dca9b
+# %% ../nbs/faces/03_cli.ipynb #8b8fdad7
 import asyncio
 import contextlib
 import getpass
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 
@@ -304,7 +305,7 @@ def queue_status(as_json: AsJson = False, config: Config = None, data: Data = No
         for key, value in status.items():
             print(f"{key:15} {value}")
 
-# %% ../nbs/faces/03_cli.ipynb #eb365976
+# %% ../nbs/faces/03_cli.ipynb #ab117cc2
 def _clock(now: str | None) -> tuple[Callable[[], float], tzinfo | None]:
     """A clock that starts at the given moment, and its time zone; the real ones without it. `CommandError`."""
     if now is None:
@@ -319,25 +320,71 @@ def _clock(now: str | None) -> tuple[Callable[[], float], tzinfo | None]:
     return lambda: first + time.monotonic() - began, start.tzinfo
 
 
-def _printed(event: dict[str, Any], as_json: bool) -> None:
-    """One event of the assistant, for a program or a person."""
-    if as_json:
-        print(json.dumps(event, ensure_ascii=False), flush=True)
-        return
-    kind = event["type"]
-    if kind in ("tool_call", "approval"):
-        args = ", ".join(f"{key}={value!r}" for key, value in event.get("args", {}).items())
-        sign = "?" if kind == "approval" else "→"
-        print(f"{sign} {event['name']}({args})", file=sys.stderr)
-        for line in [event.get("reason", ""), *event.get("warnings", [])] if kind == "approval" else []:
-            if line:
-                print(f"  {line}", file=sys.stderr)
-    elif kind == "answer":
-        print(event.get("text", ""))
-    elif kind == "error":
-        print(f"gk: {event.get('text') or event.get('message', '')}", file=sys.stderr)
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Print what may come from a mail: without the control characters that could drive the terminal."""
+    shown = "".join(c if c.isprintable() or c in "\n\t\u00a0\u202f" else "�" for c in str(text))
+    print(shown, file=stream or sys.stdout, flush=True)
 
-# %% ../nbs/faces/03_cli.ipynb #3e2d56e8
+
+def _language() -> str:
+    """Of this terminal, as far as gk speaks it."""
+    names = [os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG")]
+    return "fr" if next((name for name in names if name), "").lower().startswith("fr") else "en"
+
+
+def _cards(structured: dict[str, Any]) -> Iterator[str]:
+    """The mails in a result, one line each; a mail that was opened, whole."""
+    items = structured.get("items")
+    for number, mail in enumerate(items if isinstance(items, list) else [structured], 1):
+        if not isinstance(mail, dict) or "subject" not in mail or "from" not in mail:
+            continue
+        sender = mail["from"].get("name") or mail["from"].get("address", "")
+        mark = "●" if mail.get("unread") else " "
+        day = str(mail.get("date") or "")[:16].replace("T", " ")
+        yield f"{number:3} {mark} {day}  {sender[:24]:24}  {mail['subject']}" if items else f"{sender}, {day}: {mail['subject']}"
+        if not items and mail.get("text"):
+            yield f"\n{mail['text']}"
+
+# %% ../nbs/faces/03_cli.ipynb #4ad902aa
+class _Terminal:
+    """Shows the events of one request to a person."""
+
+    def __init__(self) -> None:
+        self.language = _language()
+        self.result: dict[str, Any] = {}  # the latest; shown with the answer, because those before it were only looked up
+        self.waiting = False  # for a yes
+
+    def show(self, event: dict[str, Any]) -> None:
+        """One event."""
+        kind = event["type"]
+        if kind == "tool_call":
+            args = ", ".join(f"{key}={value!r}" for key, value in event.get("args", {}).items())
+            _say(f"→ {event['name']}({args})", sys.stderr)
+        elif kind == "tool_result":
+            self.result = {} if event.get("is_error") else event.get("structured") or {}
+            self.waiting = False
+        elif kind == "approval":
+            self._approval(event)
+        elif kind == "answer":
+            for line in _cards(self.result):
+                _say(line)
+            _say(event.get("text", ""))
+        elif kind == "error":
+            _say(f"gk: {event.get('text', '')}", sys.stderr)
+
+    def _approval(self, event: dict[str, Any]) -> None:
+        """What waits for a yes, as the card of the web page shows it."""
+        preview = event.get("preview") or {}
+        people = [f"{person.get('name', '')} <{person['address']}>".strip() for person in preview.get("recipients", [])]
+        lines = [", ".join(people), preview.get("subject", ""), preview.get("text", "")]
+        notes = [event.get("reason", ""), *event.get("warnings", [])]
+        lines += [note.get(self.language, "") if isinstance(note, dict) else note for note in notes]
+        self.result, self.waiting = {}, True
+        _say(f"? {event['name']}", sys.stderr)
+        for line in "\n".join(line for line in lines if line).splitlines():
+            _say(f"  {line}", sys.stderr)
+
+# %% ../nbs/faces/03_cli.ipynb #cbf6609f
 @app.command("ask")
 def ask(
     text: Annotated[list[str], typer.Argument(help="The request, in French or English.")],
@@ -366,12 +413,19 @@ async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float
             conversation = await office.conversations.get(account, go_on) if go_on else await office.conversations.create(account)
         except NotFound as error:
             raise CommandError(f"--continue {go_on}: {account.address} has no such conversation") from error
-        well = True
-        async for found in office.assistant.say(account, conversation.id, text, approve_untainted=yes):
-            _printed({"type": found.type, **found.payload, "conversation": conversation.id}, as_json)
+        well, terminal = True, _Terminal()
+        said = office.assistant.say(account, conversation.id, text, terminal.language, approve_untainted=yes)
+        async for found in said:
+            event = {"type": found.type, **found.payload, "conversation": conversation.id}
+            if as_json:
+                print(json.dumps(event, ensure_ascii=False), flush=True)
+            else:
+                terminal.show(event)
             well = well and found.type != "error"
         if (await office.queue.status())["pending"]:
             await office.deliver()
+        if terminal.waiting:
+            print("(nothing was done: approve it on the web page, or ask again with --yes)", file=sys.stderr)
         if not as_json:
             print(f"(to go on: --continue {conversation.id})", file=sys.stderr)
         return well
