@@ -6,7 +6,8 @@
 __all__ = ['MAX_LINE', 'People', 'MAX_QUOTED', 'MAX_REFERENCES', 'MAX_RETURNED_HEADER', 'ComposeError', 'HeaderInjection',
            'Correspondent', 'Attachment', 'Draft', 'checked', 'encoded_words', 'folded', 'text_tokens', 'phrase_tokens',
            'address_text', 'people_tokens', 'build', 'new_message_id', 'Original', 'original_of', 'reply_recipients',
-           'quotation', 'reply_subject', 'known_id', 'references_of', 'reply', 'forward', 'Failure', 'bounce']
+           'guessed_language', 'quotation', 'reply_subject', 'known_id', 'references_of', 'reply', 'forward', 'Failure',
+           'bounce']
 
 # %% ../../nbs/mail/04_compose.ipynb #62437237
 import binascii
@@ -464,7 +465,7 @@ def reply_recipients(
         raise ComposeError("This message names no address to reply to.")
     return (to, cc) if to else (cc, ())
 
-# %% ../../nbs/mail/04_compose.ipynb #2b6e0ab0
+# %% ../../nbs/mail/04_compose.ipynb #2a50bc9f
 class _Language(NamedTuple):
     "The words of a quotation in one language"
 
@@ -501,6 +502,27 @@ def _language(
     code: str,  # "fr", "fr-CA", "en"; others read English
 ) -> _Language:
     return _FRENCH if code[:2].lower() == "fr" else _ENGLISH
+
+
+_FRENCH_WORDS = """
+le la les des du un une et est au aux je tu il nous vous que qui pour pas dans sur avec ce cette se bonjour merci oui
+"""
+_ENGLISH_WORDS = """
+the a an of and is are to in on at i you we they it that this for not with from hello hi thanks yes
+"""
+_TELLING = tuple(frozenset(words.split()) for words in (_FRENCH_WORDS, _ENGLISH_WORDS))
+
+
+def guessed_language(
+    *texts: str,  # the first in which one language outweighs the other decides
+) -> str:
+    "The language that a text seems to be in: 'fr' or 'en'"
+    for text in texts:
+        words = re.findall(r"[a-zà-ÿœ]+", text[:2000].lower())
+        french, english = (sum(word in telling for word in words) for telling in _TELLING)
+        if french != english:
+            return "fr" if french > english else "en"
+    return "en"
 
 
 def _long_date(

@@ -96,10 +96,7 @@ def snippet_of(
     own = " ".join(_QUOTED_LINE.sub("", start).split()) or " ".join(start.split())
     return own if len(own) <= SNIPPET else own[: SNIPPET - 1].rstrip() + "…"
 
-# %% ../../nbs/mail/02_digest.ipynb #ad89ff52
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-
-
+# %% ../../nbs/mail/02_digest.ipynb #0605fceb
 def has_bare_newlines(
     data: bytes,
 ) -> bool:
@@ -111,7 +108,7 @@ def with_crlf(
     data: bytes,
 ) -> bytes:
     "The message with CRLF at every line end"
-    return _BARE_LF.sub(b"\r\n", data) if has_bare_newlines(data) else data
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") if has_bare_newlines(data) else data
 
 # %% ../../nbs/mail/02_digest.ipynb #8d9cbb86
 @dataclass(slots=True)

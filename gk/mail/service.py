@@ -101,7 +101,7 @@ def said() -> Iterator[None]:
     except ValidationError as error:
         raise Invalid("; ".join(str(problem["msg"]) for problem in error.errors())) from None
 
-# %% ../../nbs/mail/10_service.ipynb #dd7e4ff9
+# %% ../../nbs/mail/10_service.ipynb #98c8f403
 T = TypeVar("T")
 LARGE = 65_536  # octets from which on a mail is worked on in a thread
 
@@ -114,7 +114,7 @@ class Base:
         service: "MailService",
         account: Account,
         origin: str,  # for the queue: 'web', 'assistant', 'mcp' …
-        language: str,  # for what gk writes itself: 'fr', 'en'
+        language: str,  # for what gk writes itself: 'fr', 'en'; '': that of the text it goes with
     ) -> None:
         self.service, self.account, self.origin, self.language = service, account, origin, language
         self.mailboxes, self.database = service.mailboxes, service.mailboxes.database
@@ -467,7 +467,7 @@ async def routes(
         raise Refused(" ".join(problems))
     return list(found.values())
 
-# %% ../../nbs/mail/10_service.ipynb #15c207d5
+# %% ../../nbs/mail/10_service.ipynb #461b4212
 def persons(
     people: Sequence[Correspondent],
 ) -> list[Person]:
@@ -494,7 +494,8 @@ class Preparing(Ordering):
         original = await self._work(await self.source(id), compose.original_of)
         own = await self.service.directory.addresses_of(self.account)
         with said():
-            draft = compose.reply(original, self.sender, body, own, reply_all, self.language)
+            language = self.language or compose.guessed_language(body, original.text)
+            draft = compose.reply(original, self.sender, body, own, reply_all, language)
             subject = draft.subject[: letters.MAX_SUBJECT]
             return Outgoing(to=persons(draft.to), cc=persons(draft.cc), subject=subject, text=draft.text, in_reply_to_id=id)
 
@@ -503,7 +504,8 @@ class Preparing(Ordering):
         original = await self._work(await self.source(id), compose.original_of)
         files = [file for file in (await self._opened(id)).attachments if not file.embedded]
         with said():
-            draft = compose.forward(original, self.sender, correspondents_of(to), body, self.language)
+            language = self.language or compose.guessed_language(body, original.text)
+            draft = compose.forward(original, self.sender, correspondents_of(to), body, language)
             return Outgoing(
                 to=persons(draft.to), subject=draft.subject[: letters.MAX_SUBJECT], text=draft.text, forward_of_id=id,
                 attachments=[NewAttachment(name=f.name[:255], type=f.type, size=f.size, part_of=id, part=f.part) for f in files],
@@ -634,7 +636,7 @@ class Mail(Sending):
             entry = await self.mailboxes.append(box.id, data, Flag.DRAFT | Flag.SEEN)
         return (await self.summaries([str(entry.id)]))[0]
 
-# %% ../../nbs/mail/10_service.ipynb #065256ea
+# %% ../../nbs/mail/10_service.ipynb #c3750dd1
 class MailService:
     "The door to everybody's mail"
 
@@ -658,7 +660,7 @@ class MailService:
         self,
         account: Account,
         origin: str = "web",  # who asks: 'web', 'api', 'assistant', 'mcp', 'notebook'
-        language: str = "en",  # of quotations and forwards: 'fr', 'en'
+        language: str = "",  # of quotations and forwards: 'fr', 'en'; '': the language in which the person writes
     ) -> Mail:
         "This person's mail"
         return Mail(self, account, origin, language)
