@@ -207,7 +207,7 @@ def year(match: re.Match[str], today: Today) -> Span:
     """A year by its number."""
     return _whole("year", date(int(match["year"]), 1, 1), today)
 
-# %% ../../nbs/agent/02_dates.ipynb #76650de2
+# %% ../../nbs/agent/02_dates.ipynb #b6fd6179
 DATE = r"(?P<day>\d{1,2}|premier|first)(?: ?(?:er|st|nd|rd|th|e))?"
 
 
@@ -240,7 +240,7 @@ def day_of_month(match: re.Match[str], today: Today) -> Span | None:
 def numeric(match: re.Match[str], today: Today) -> Span | None:
     """A date in digits: ISO 8601, or day/month/year."""
     day, month = int(match["a"]), int(match["b"])
-    if month > 12 >= day:
+    if month > 12 >= day and "-" not in match.group():
         day, month = month, day
     return _date(day, month, int(match["y"]) if match["y"] else None, today)
 
@@ -377,7 +377,7 @@ def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
             return exact, following[1] if following else after
     return None
 
-# %% ../../nbs/agent/02_dates.ipynb #e90d7168
+# %% ../../nbs/agent/02_dates.ipynb #24f9977b
 def _between(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """"entre X et Y", "du X au Y", "from X to Y"."""
     opening = BETWEEN.match(text, position)
@@ -408,7 +408,7 @@ def match_date(
     if found := _between(text, position, today):
         return found
     relation = RELATION.match(text, position)
-    if not relation or text.startswith("avant hier", position):
+    if not relation or text.startswith(("avant hier", "apres demain"), position):
         return single(text, position, today)
     after = relation.end()
     if ago := AGO.match(text, after):  # "depuis 3 jours", "since two hours"
@@ -455,7 +455,7 @@ def parse_date(
         return _alone(alone, today)
     return _library(phrase, today)
 
-# %% ../../nbs/agent/02_dates.ipynb #f6658975
+# %% ../../nbs/agent/02_dates.ipynb #8319aa1a
 def _alone(match: re.Match[str], today: Today) -> Span | None:
     """A month, a year or a day of this month that stands alone in a delimited phrase: "mars", "2025", "the 3rd"."""
     if match["month"]:
@@ -473,9 +473,9 @@ def _alone(match: re.Match[str], today: Today) -> Span | None:
 
 
 def _library(phrase: str, today: Today) -> Span | None:
-    """What dateparser makes of a delimited phrase with a number in it."""
-    if not any(c.isdigit() for c in phrase):
-        return None
+    """What dateparser makes of a delimited phrase with a year or the name of a month in it."""
+    if not re.search(rf"\d{{4}}|{_any(MONTHS)}", read_words(phrase).folded) or re.search(r"\d{4}-", phrase):
+        return None  # it would find a day in almost anything; and an ISO date that is none is none
     import dateparser  # imported here: it costs start-up time, and few requests come this far
 
     found = dateparser.parse(

@@ -122,12 +122,12 @@ def _answer(question: Question, text: str, scene: Scene, new: Request | None) ->
         return _chosen_mail(question, text, scene)
     return _chosen_person(question, text, scene) if not (new and new.intent in ORDERS and new.intent != "show") else None
 
-# %% ../../nbs/agent/11_planner.ipynb #bfb221e8
+# %% ../../nbs/agent/11_planner.ipynb #5e27ae1e
 def _chosen_mail(question: Question, text: str, scene: Scene) -> Item | None:
     """The offered mail that a text describes: by its sender or its conditions."""
     senders = [i for i in question.options if match_people(text, [i.sender]).exact]
     if len(senders) == 1:
-        return senders[0]  # type: ignore[no-any-return]
+        return senders[0]
     target = read_target(read_words(text), scene.today, scene.people)
     if target and target.wanted.narrows and not target.wanted.rest:
         fitting = [i for i in question.options if fits(i, target.wanted)]
