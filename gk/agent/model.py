@@ -337,7 +337,7 @@ def read_event(line: bytes) -> Mapping[str, Any] | None:
     value = json.loads(text[5:])
     return value if isinstance(value, dict) else None
 
-# %% ../../nbs/agent/00_model.ipynb #b7f12b45
+# %% ../../nbs/agent/00_model.ipynb #248502ba
 class OpenAIModel:
     """A model behind `/v1/chat/completions`."""
 
@@ -379,8 +379,10 @@ class OpenAIModel:
                     fragments.add(delta.get("tool_calls") or ())
                     if delta.get("content"):
                         yield Chunk(text=delta["content"])
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = str(error)[:300]
+        except ModelError:
+            raise
+        except Exception as error:  # the network, HTTP, JSON, a line without end: all the same to the person
+            why = str(error)[:300] or type(error).__name__
             raise ModelError(f"Le serveur du modèle ({self.url}) ne répond pas comme attendu : {why}",
                              f"The model's server ({self.url}) does not answer as expected: {why}") from error  # fmt: skip
         for call in fragments.finished():
