@@ -263,7 +263,7 @@ async def look(
         return await looking(mail, args)
     return Look(Facts(), Preview(tool=tool))
 
-# %% ../../nbs/mcp/01_preview.ipynb #7d8675f4
+# %% ../../nbs/mcp/01_preview.ipynb #074682fd
 VERBS: dict[str, tuple[str, str]] = {
     "send_email": ("Envoyer ce message ?", "Send this message?"),
     "reply_email": ("Envoyer cette réponse ?", "Send this answer?"),
@@ -290,7 +290,7 @@ def card_text(
         ("Dossier" if french else "Folder", preview.folder),
         ("Marque" if french else "Flag", preview.flag),
         ("Joint" if french else "Attached", ", ".join(preview.attachments)),
-        *(("Message", f"{m.id}, {m.from_.address}, {m.subject}") for m in preview.emails[:10]),
+        *(("Message", f"{m.id}, {m.folder}, {m.from_.address}, {m.subject}") for m in preview.emails),
     ]
     verb = VERBS.get(preview.tool, (preview.tool, preview.tool))[0 if french else 1]
     lines = [verb, *(one_line(name + colon + value, 300) for name, value in rows if value)]
