@@ -17,7 +17,7 @@ from .model import Message, Outcome, ToolCall
 from .words import ordinal, read_words
 from ..mcp.policy import Contact, Context
 
-# %% ../../nbs/agent/13_context.ipynb #b89f879e
+# %% ../../nbs/agent/13_context.ipynb #959e8b2c
 @dataclass
 class Told:
     """One turn: what was said, what was called, what came of it."""
@@ -41,7 +41,8 @@ class Told:
     @property
     def waiting(self) -> list[Event]:
         """Cards that nobody has decided yet."""
-        return [e for e in self.of("approval") if not self.result(str(e.payload.get("call")))]
+        decided = {e.payload.get("approval") for e in (*self.of("decision"), *self.of("tool_result"))}
+        return [e for e in self.of("approval") if e.payload.get("id") not in decided]
 
 
 def tell(events: Iterable[Event]) -> list[Told]:
