@@ -26,7 +26,7 @@ setup(
     author=config["author"],
     author_email=config["author_email"],
     packages=find_packages(include=["gk", "gk.*"]),
-    package_data={"gk.web": ["static/*"], "gk.core": ["migrations/*", "migrations/versions/*"], "gk": ["py.typed", "demo_world.txt"]},
+    package_data={"gk.web": ["static/*"], "gk": ["py.typed", "demo_world.txt"]},
     python_requires=f">={config['min_python']}",
     install_requires=lines("requirements"),
     extras_require={"dev": lines("dev_requirements")},

@@ -4,9 +4,9 @@
     python docs/build.py --readme   # README.md alone
     python docs/build.py --check    # the site, and fail if README.md is not what nbs/index.ipynb says
 
-nbdev's processors prepare the notebooks (directives go, hidden cells go, exported code stays to be read), Sphinx with MyST-NB renders
-them. Sphinx treats every link or anchor that leads nowhere as an error (`-W`), so building is the link check. Who has Quarto can use
-`nbdev_docs` instead: `_quarto.yml` is there for it.
+nbdev's processors prepare the notebooks (directives go, hidden cells go, exported code stays to be read), Sphinx with MyST-NB
+renders them. Sphinx treats every link or anchor that leads nowhere as an error (`-W`), so building is the link check. Who has
+Quarto can use `nbdev_docs` instead: `_quarto.yml` is there for it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ FLOORS = {
 
 def processed(path: Path) -> nbformat.NotebookNode:
     """One notebook as a reader should see it: without directives and without the cells they hide."""
-    notebook = NBProcessor(path, procs=[strip_hidden_metadata, hide_, hide_line, filter_stream_, strip_ansi], process=True).nb
+    processors = [strip_hidden_metadata, hide_, hide_line, filter_stream_, strip_ansi]
+    notebook = NBProcessor(path, procs=processors, process=True).nb
     cells = []
     for cell in notebook.cells:
         source = cell.source.strip("\n")
