@@ -121,7 +121,7 @@ class Incoming:
         "The queue has it: a file is the queue's from now on"
         self._spool = None
 
-# %% ../../nbs/smtp/01_server.ipynb #fa9f29e3
+# %% ../../nbs/smtp/01_server.ipynb #5c262785
 PIECE = 16_384  # octets interpreted in one go: some milliseconds, whatever they hold
 BACKLOG = 131_072  # octets that may wait while an answer is looked for; then we stop reading
 LINGER = 5.0  # seconds for the client to read our last words
@@ -148,11 +148,12 @@ class Transport(asyncio.Protocol):
         "Bytes from the client; after the end they are read and thrown away"
         if self.ended:
             return
+        within = self.session.state is State.DATA
         self._backlog += data
         self.work()
         if len(self._backlog) > BACKLOG:
             self._set_reading(False)
-        elif self.session.state is State.DATA:
+        elif within and self.session.state is State.DATA and self.task is None:
             acknowledge(self.transport)
 
     def eof_received(self) -> bool:
