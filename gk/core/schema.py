@@ -127,7 +127,7 @@ content = Table(
     sqlite_autoincrement=True,
 )
 
-# %% ../../nbs/core/01_schema.ipynb #a1a43b24
+# %% ../../nbs/core/01_schema.ipynb #9f08c730
 message = Table(
     "message", metadata,
     Column("id", Integer, primary_key=True),
@@ -146,6 +146,7 @@ message = Table(
     Column("saved", Float, nullable=False),
     UniqueConstraint("mailbox_id", "uid"),
     Index("ix_message_newest", "mailbox_id", "internal_date", "id"),
+    Index("ix_message_newest_of_all", "account_id", "internal_date", "id"),
     Index("ix_message_unread", "mailbox_id", sqlite_where=text("flags & 1 = 0")),
     Index("ix_message_modseq", "mailbox_id", "modseq"),
     Index("ix_message_content_id", "content_id"),

@@ -331,7 +331,7 @@ def move_rows(
     )
     return pairs
 
-# %% ../../nbs/mail/06b_entries.ipynb #cafbe020
+# %% ../../nbs/mail/06b_entries.ipynb #a3306bbd
 class MessageGone(MailboxError):
     "The message has been deleted"
 
@@ -356,7 +356,7 @@ def filenames_of(
     ids: Sequence[int],  # of messages
 ) -> dict[int, str]:
     "Where the index says these files are now"
-    query = "SELECT id, filename FROM message WHERE mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
+    query = "SELECT id, filename FROM message WHERE +mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
     return dict(reader.driver.execute(query, (mailbox_id, str(list(ids)))).fetchall())
 
 
@@ -370,7 +370,7 @@ def look_for(
     names = {entry.id: there.get(maildir.parse_name(entry.filename).base) for entry in entries if entry.id in current}
     return {id: name for id, name in names.items() if name}
 
-# %% ../../nbs/mail/06b_entries.ipynb #bfe18f5e
+# %% ../../nbs/mail/06b_entries.ipynb #c92a72ca
 class Changes(NamedTuple):
     "What happened to a mailbox since a modification sequence"
 
@@ -409,7 +409,7 @@ def locate(
 ) -> dict[int, tuple[Mailbox, Entry]]:
     "Where these messages are now; unknown ones, and those of other people, are left out"
     columns = ENTRY.replace("filename", "filename, mailbox_id")
-    query = columns + " WHERE account_id = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608
+    query = columns + " WHERE +account_id = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608  (+: go by the ids)
     rows = reader.driver.execute(query, (account_id, str(list(ids)))).fetchall()
     boxes = {box: by_id(reader, box) for box in {row[-1] for row in rows}}
     return {e.id: (boxes[row[-1]], e) for row, e in zip(rows, entries(row[:-1] for row in rows), strict=True)}
@@ -540,14 +540,14 @@ class Bodies(Views):
             moved = [e._replace(filename=names[e.id]) if e.id in names else e for e in view.entries]
             self._views[mailbox_id] = View(view.mailbox, moved, view.uids)
 
-# %% ../../nbs/mail/06b_entries.ipynb #8a6e6ed2
+# %% ../../nbs/mail/06b_entries.ipynb #8c09ba73
 def plan_renames(
     reader: Reader,
     mailbox_id: int,
     ids: Sequence[int],  # of messages whose flags changed
 ) -> dict[int, tuple[str, str]]:
     "Message id → (where its file is, where it belongs)"
-    query = "SELECT id, filename, flags FROM message WHERE mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
+    query = "SELECT id, filename, flags FROM message WHERE +mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
     rows = reader.driver.execute(query, (mailbox_id, str(list(ids))))
     moves = {id: (filename, maildir.renamed(filename, flags)) for id, filename, flags in rows}
     return {id: (old, new) for id, (old, new) in moves.items() if old != new}

@@ -94,13 +94,14 @@ def publish_arrivals(
         maildir.discard(done)
         raise storage_error(error, arrivals[0].file.maildir) or error from error
 
-# %% ../../nbs/mail/06c_ingest.ipynb #443facfa
+# %% ../../nbs/mail/06c_ingest.ipynb #2c9dbba2
 MAX_REFERENCES = 20  # ids of one message that are looked up: the nearest ancestors
 
 _ANCESTORS = """SELECT min(m.thread_id) FROM (SELECT id FROM content WHERE message_id IN (SELECT value FROM json_each(?))
-                ORDER BY id DESC LIMIT 100) c CROSS JOIN message m ON m.content_id = c.id WHERE m.account_id = ?"""
+                ORDER BY id DESC LIMIT 100) c
+                CROSS JOIN message m INDEXED BY ix_message_content_id ON m.content_id = c.id WHERE m.account_id = ?"""
 _ANSWERS = """SELECT min(m.thread_id) FROM (SELECT id FROM content WHERE in_reply_to = ? ORDER BY id DESC LIMIT 100) c
-              CROSS JOIN message m ON m.content_id = c.id WHERE m.account_id = ?"""
+              CROSS JOIN message m INDEXED BY ix_message_content_id ON m.content_id = c.id WHERE m.account_id = ?"""
 
 
 def ancestors(

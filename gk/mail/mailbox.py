@@ -127,7 +127,7 @@ def adopt(
                 arrivals.append(Arrival(mailbox, File(home, filename, b""), digest(data, bounds), flags, (), when, offset))
     return arrivals
 
-# %% ../../nbs/mail/06d_mailbox.ipynb #bb8fcd23
+# %% ../../nbs/mail/06d_mailbox.ipynb #4f4bad84
 def take_names(
     tx: Transaction,
     mailbox_id: int,
@@ -146,7 +146,7 @@ def take_flags(
     "Take flags from file names: another program has set them"
     if not names:
         return
-    query = "SELECT id, flags FROM message WHERE mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
+    query = "SELECT id, flags FROM message WHERE +mailbox_id = ? AND id IN (SELECT value FROM json_each(?))"
     before = dict(tx.driver.execute(query, (mailbox.id, str(list(names)))).fetchall())
     after = {id: maildir.parse_name(names[id]).flags for id in before}
     unseen = sum((before[id] & 1) - (after[id] & 1) for id in before)

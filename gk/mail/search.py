@@ -338,7 +338,7 @@ def possible(
     ids.update(row[0] for row in reader.driver.execute("SELECT id FROM content WHERE text_complete = 0"))
     return ids
 
-# %% ../../nbs/mail/07_search.ipynb #8fc798b5
+# %% ../../nbs/mail/07_search.ipynb #6ae6d5e6
 FEW = 2000  # candidates that are looked up one by one
 
 
@@ -358,7 +358,8 @@ def in_order(
     "(message id, content id, internal date), the newest first"
     if ids is not None and len(ids) <= FEW:
         query = f"""SELECT m.id, m.content_id, m.internal_date FROM json_each(?) j
-                    CROSS JOIN message m ON m.content_id = j.value WHERE {where.sql}"""  # noqa: S608
+                    CROSS JOIN message m INDEXED BY ix_message_content_id ON m.content_id = j.value
+                    WHERE {where.sql}"""  # noqa: S608
         rows = reader.driver.execute(query, (str(list(ids)), *where.params)).fetchall()
         yield from sorted(rows, key=lambda row: (row[2], row[0]), reverse=True)
         return

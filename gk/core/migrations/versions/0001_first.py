@@ -244,6 +244,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_message_content_id", "message", ["content_id"])
     op.create_index("ix_message_newest", "message", ["mailbox_id", "internal_date", "id"])
+    op.create_index("ix_message_newest_of_all", "message", ["account_id", "internal_date", "id"])
     op.create_index("ix_message_thread", "message", ["account_id", "thread_id"])
     op.create_index("ix_message_unread", "message", ["mailbox_id"], sqlite_where=sa.text("flags & 1 = 0"))
     op.create_index("ix_message_modseq", "message", ["mailbox_id", "modseq"])
