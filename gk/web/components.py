@@ -6,7 +6,7 @@
 __all__ = ['ICONS', 'LONGEST_REQUEST', 'Shown', 'styles', 'icon', 'unseen', 'shown_name', 'initials', 'avatar', 'moment',
            'mail_line', 'mail_card', 'mail_cards', 'text_body', 'attachment_list', 'people_line', 'action',
            'mail_actions', 'mail_text', 'reading_pane', 'folder_label', 'folder_list', 'query', 'mail_list',
-           'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'failed_line', 'error_turn', 'said',
+           'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'failed_line', 'error_turn', 'offered', 'said',
            'approval_card', 'greeting', 'composer', 'toast', 'render']
 
 # %% ../../nbs/web/01_components.ipynb #b88e5c63
@@ -429,9 +429,15 @@ def error_turn(text: str, viewer: Viewer) -> Element:
     """Something that did not work, said where it happened."""
     return h.div(".gk-turn.gk-error", role="alert")[icon("warning"), h.div[text]]
 
-# %% ../../nbs/web/01_components.ipynb #4ffe4f34
+# %% ../../nbs/web/01_components.ipynb #feea1cc0
 _PEOPLE_FIELDS, _LINE_FIELDS, _TEXT_FIELDS = ("to", "cc", "bcc"), ("subject", "folder"), ("body",)
 _SENDING = ("send_email", "reply_email", "forward_email")
+
+
+def offered(args: Mapping[str, Any]) -> list[str]:
+    """The arguments of a call that the card offers for editing: what is not empty, and what every letter has."""
+    names = (*_PEOPLE_FIELDS, *_LINE_FIELDS, *_TEXT_FIELDS)
+    return [name for name in names if name in args and (args[name] or name in ("to", "subject", "body"))]
 
 
 def _recipients(recipients: Iterable[Mapping[str, Any]], viewer: Viewer) -> Node:
@@ -457,26 +463,24 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to")
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #00622cde
+# %% ../../nbs/web/01_components.ipynb #ca2e8d4a
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
     recipients = preview.get("recipients") or ()
     worth_showing = "to" not in args or any(person.get("first_time") for person in recipients)  # else the field says it
     fields: list[Node] = [_recipients(recipients, viewer) if worth_showing else None]
-    for name in (*_PEOPLE_FIELDS, *_LINE_FIELDS, *_TEXT_FIELDS):
-        value = args.get(name)
-        if name in args and (value or name in ("to", "subject", "body")):
-            fields.append(_field(name, ", ".join(value) if isinstance(value, list) else str(value or ""), key, viewer))
+    for name in offered(args):
+        value = args[name]
+        fields.append(_field(name, ", ".join(value) if isinstance(value, list) else str(value or ""), key, viewer))
     if "subject" not in args and preview.get("subject"):
         fields.insert(1, h.p(".gk-preview-subject")[preview["subject"]])
     if preview.get("attachments"):
         fields.append(h.p(".gk-quiet")[f"{viewer('attached')} ", ", ".join(map(str, preview["attachments"]))])
     if approval.get("name") not in _SENDING:
         fields.append(_concerned(preview.get("emails") or (), viewer))
-    editable = {*_PEOPLE_FIELDS, *_LINE_FIELDS, *_TEXT_FIELDS}
     if approval.get("name") not in _SENDING and not preview.get("emails"):
-        fields.append(argument_table({name: value for name, value in args.items() if name not in editable}) or None)
+        fields.append(argument_table({name: value for name, value in args.items() if name not in offered(args)}) or None)
     return fields
 
 

@@ -113,7 +113,7 @@ def _refusal(scope: "Scope", names: Iterable[str]) -> tuple[int, str] | None:
         return 413, f"The request is longer than {LONGEST_BODY} octets."
     return None
 
-# %% ../../nbs/web/05_security.ipynb #5ee37239
+# %% ../../nbs/web/05_security.ipynb #9110cf45
 class Guard:
     """Host, origin, length and headers for everything the web server answers."""
 
@@ -132,10 +132,11 @@ class Guard:
         sending = self._sending(scope, send)
         if refused:
             return await _plain(sending, *refused)
+        body = _Body(receive)
         try:
-            return await self.app(scope, self._counting(receive), sending)
-        except TooLarge:  # raised while the body is read, before there is an answer
-            return await _plain(sending, 413, f"The request is longer than {LONGEST_BODY} octets.")
+            await self.app(scope, body.receive, body.answering(sending))
+        except TooLarge:
+            await body.refuse(sending)
 
     def _sending(self, scope: "Scope", send: "Send") -> "Send":
         """Adds our headers to the beginning of the answer, and counts it."""
@@ -154,19 +155,39 @@ class Guard:
 
         return sending
 
-    def _counting(self, receive: "Receive") -> "Receive":
-        """Passes the body on as long as it is not too long: a body sent in chunks announces no length."""
-        taken = 0
+# %% ../../nbs/web/05_security.ipynb #59ef46a1
+class _Body:
+    """Passes a body on as long as it is not too long."""
 
-        async def receiving() -> "Message":
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > LONGEST_BODY:
-                raise TooLarge
-            return message
+    def __init__(self, receive: "Receive") -> None:
+        self._receive = receive
+        self._taken = 0
+        self._refused = False
 
-        return receiving
+    async def receive(self) -> "Message":
+        """The next piece. Raises TooLarge."""
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > LONGEST_BODY:
+            raise TooLarge
+        return message
+
+    def answering(self, send: "Send") -> "Send":
+        """The application's answer; ours instead, when the body was too long."""
+
+        async def answer(message: "Message") -> None:
+            if self._taken <= LONGEST_BODY:
+                await send(message)
+            else:
+                await self.refuse(send)
+
+        return answer
+
+    async def refuse(self, send: "Send") -> None:
+        """413, once."""
+        if not self._refused:
+            self._refused = True
+            await _plain(send, 413, f"The request is longer than {LONGEST_BODY} octets.")
 
 
 async def _plain(send: "Send", status: int, text: str) -> None:

@@ -33,7 +33,7 @@ class Happening(Protocol):
     @property
     def payload(self) -> Mapping[str, Any]: ...
 
-# %% ../../nbs/web/03_turns.ipynb #42695be9
+# %% ../../nbs/web/03_turns.ipynb #6c232a46
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -71,8 +71,9 @@ def _folders(data: Mapping[str, Any], viewer: Viewer) -> Node:
 
 def _sent(data: Mapping[str, Any], viewer: Viewer) -> Node:
     """To whom it went."""
-    people = ", ".join(person.get("name") or person.get("address", "") for person in data.get("to") or data.get("recipients") or ())
-    return h.p(".gk-done")[icon("check"), viewer("sent_to", name=people)]
+    people = data.get("to") or data.get("recipients") or ()
+    names = ", ".join(person.get("name") or person.get("address", "") for person in people)
+    return h.p(".gk-done")[icon("check"), viewer("sent_to", name=names)]
 
 
 def _draft(data: Mapping[str, Any], viewer: Viewer) -> Node:

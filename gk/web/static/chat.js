@@ -77,6 +77,7 @@ export class Chat extends EventTarget {
     if (kind !== "token") this.live?.remove();
     const near = this.atEnd();
     find("#greeting")?.remove();
+    if (kind === "error" || kind === "done") this.release();
     const content = nodes(html);
     const old = key && find(`[data-approval="${CSS.escape(key)}"]`, this.log);
     if (old) old.replaceWith(content);
@@ -113,12 +114,16 @@ export class Chat extends EventTarget {
   }
 
   /** A request that was not begun: the words go back to the composer, the card can be pressed again. */
-  refused({ html, key }) {
+  refused({ html }) {
     toast(html);
-    const card = key && find(`form[data-approval="${CSS.escape(key)}"]`, this.log);
-    for (const button of card ? card.querySelectorAll("button") : []) button.disabled = false;
+    this.release();
     if (this.waiting && !this.box.value) this.box.value = this.waiting;
     this.waiting = null;
+  }
+
+  /** Cards that are still questions can be answered again. */
+  release() {
+    for (const button of this.log.querySelectorAll("form.gk-approval button")) button.disabled = false;
   }
 
   /** Whether the reader is where new things appear, and not somewhere above. */
