@@ -63,7 +63,7 @@ def read(
     sender, recipients, data = path.read_bytes().split(b"\r\n", 2)
     return Kept(path, sender.decode().partition(": ")[2], tuple(recipients.decode().partition(": ")[2].split(", ")), data)
 
-# %% ../../nbs/smtp/03_outside.ipynb #1e7c513b
+# %% ../../nbs/smtp/03_outside.ipynb #109d1f7b
 class OutsideWorld:
     "A server on a free port of this machine that keeps everything in a folder"
 
@@ -109,8 +109,8 @@ class OutsideWorld:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         "Called by aiosmtpd when a message is complete"
         async with self._keeping:
-            kept = self.folder, envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content
-            path = await asyncio.to_thread(keep, *kept)
+            sender = (envelope.mail_from or "").removeprefix("<").removesuffix(">")  # aiosmtpd leaves <> as it is
+            path = await asyncio.to_thread(keep, self.folder, sender, envelope.rcpt_tos, envelope.original_content)
         return f"250 2.0.0 Kept as {path.name}"
 
     def messages(self) -> list[Kept]:
