@@ -1,4 +1,4 @@
-"""A Dovecot of one's own: a temporary configuration, a Maildir, a port of the loopback. For comparison, in tests and benchmarks."""
+"""A Dovecot of one's own: a temporary configuration, a Maildir, a port of the loopback; to compare with."""
 
 from __future__ import annotations
 

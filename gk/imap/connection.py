@@ -131,7 +131,7 @@ class Connection:
         if not waits:
             self.mode = "skip"
 
-# %% ../../nbs/imap/02_connection.ipynb #02cb9668
+# %% ../../nbs/imap/02_connection.ipynb #93ab2b78
 class _TooLong(Exception):
     "The line that is arriving is longer than the bound"
 
@@ -158,26 +158,28 @@ def take_line(
 
 def refused(
     connection: Connection,
+    head: bytes | bytearray,  # how the command begins
     status: str,  # NO or BAD
     text: str,  # for a person
     code: str = "",
     skip: int | None = None,  # unasked octets that follow; None when the next command follows at once
 ) -> Refused:
     "Ends the command with a refusal; what still comes of it will be skipped"
-    tag = tag_of(bytes(connection.text[:100]) or bytes(connection.buffer[:100]))
+    tag = tag_of(bytes(head[:100]))
     connection.text.clear()
     connection.literals, connection.mode = 0, "command"
     if skip is not None:
         connection.mode, connection.wanted, connection.skipped, connection.ending = "skip", skip, 0, b""
     return Refused(tag, status, text, code)
 
-# %% ../../nbs/imap/02_connection.ipynb #e43b7529
+# %% ../../nbs/imap/02_connection.ipynb #31e9ef56
 def read_command(connection: Connection) -> Event | object | None:
     "One line of a command"
     try:
         line = take_line(connection)
     except _TooLong:
-        return refused(connection, "BAD", f"A line may have {connection.bounds.line} octets", skip=0)
+        head = connection.text or connection.buffer
+        return refused(connection, head, "BAD", f"A line may have {connection.bounds.line} octets", skip=0)
     if line is None:
         return None
     literal = announced(line)
@@ -188,7 +190,7 @@ def read_command(connection: Connection) -> Event | object | None:
     try:
         command = parse(text, connection.bounds.depth)
     except Refusal as refusal:
-        return refused(connection, refusal.status, refusal.text, refusal.code)
+        return refused(connection, text, refusal.status, refusal.text, refusal.code)
     connection.text.clear()
     connection.literals = 0
     return command
@@ -205,7 +207,7 @@ def read_announcement(
     try:
         head = append_head(text[: text.rindex(b"{")], size)
     except Refusal as refusal:
-        return refused(connection, refusal.status, refusal.text, refusal.code, skip=unasked)
+        return refused(connection, text, refusal.status, refusal.text, refusal.code, skip=unasked)
     if head is not None:
         connection.upload, connection.mode, connection.wanted = Upload(head, waits), "held", size
         connection.skipped, connection.ending = 0, b""
@@ -214,17 +216,17 @@ def read_announcement(
         return connection.upload
     limit = bounds.literal if waits or connection.authenticated else min(bounds.early, bounds.literal)
     if size > limit:
-        return refused(connection, "BAD", f"A literal may have {limit} octets here", "TOOBIG", skip=unasked)
+        return refused(connection, text, "BAD", f"A literal may have {limit} octets here", "TOOBIG", skip=unasked)
     connection.literals += 1
     if connection.literals > LITERALS:
-        return refused(connection, "BAD", f"A command may have {LITERALS} literals", skip=unasked)
+        return refused(connection, text, "BAD", f"A command may have {LITERALS} literals", skip=unasked)
     if len(text) + size > bounds.command:
-        return refused(connection, "BAD", f"A command may have {bounds.command} octets", "TOOBIG", skip=unasked)
+        return refused(connection, text, "BAD", f"A command may have {bounds.command} octets", "TOOBIG", skip=unasked)
     connection.text += b"\r\n"
     connection.mode, connection.wanted = "literal", size
     return Continue() if waits else AGAIN
 
-# %% ../../nbs/imap/02_connection.ipynb #97530630
+# %% ../../nbs/imap/02_connection.ipynb #dcff0f68
 def read_literal(connection: Connection) -> Event | object | None:
     "The octets of a literal become part of the command"
     if len(connection.buffer) < connection.wanted:
@@ -259,12 +261,11 @@ def read_upload(connection: Connection) -> Event | object | None:
     command, connection.upload, connection.mode = connection.upload.command, None, "command"
     if not line:
         return command
-    connection.text += command.tag.encode()
     literal = announced(line)
     skip = 0 if line == b"too long" else literal[0] if literal and not literal[1] else None
-    return refused(connection, "BAD", "One message with each APPEND, and nothing behind it", skip=skip)
+    return refused(connection, command.tag.encode(), "BAD", "One message with each APPEND, and nothing behind it", skip=skip)
 
-# %% ../../nbs/imap/02_connection.ipynb #ae56a69d
+# %% ../../nbs/imap/02_connection.ipynb #a561b152
 def read_skip(connection: Connection) -> Event | object | None:
     "The rest of a refused command, up to the end of its last line"
     limit = max(connection.bounds.command, 2 * connection.bounds.message)
@@ -285,8 +286,10 @@ def read_skip(connection: Connection) -> Event | object | None:
     connection.skipped += size
     del buffer[:size]
     connection.scanned = 0
+    if connection.skipped > limit:
+        return AGAIN
     if end < 0:
-        return None if connection.skipped <= limit else AGAIN
+        return None
     literal = announced(connection.ending.rstrip(b"\r\n"))
     connection.ending = b""
     if literal and not literal[1]:

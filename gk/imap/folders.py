@@ -24,7 +24,7 @@ from ..mail.folders import Mailbox, MailboxNotFound, implied, parents
 
 HANDLERS: Table = {}
 
-# %% ../../nbs/imap/06_folders.ipynb #bb27d65c
+# %% ../../nbs/imap/06_folders.ipynb #9967fcca
 @handles(HANDLERS, "SELECT", "EXAMINE", states=SIGNED_IN)
 async def select(session: Session, command: Command) -> Done:
     "Open a mailbox, to work in it or only to look (§6.3.1, §6.3.2)"
@@ -37,7 +37,7 @@ async def select(session: Session, command: Command) -> Done:
     selected.recent.update(await claim(session, view, view.entries, read_only))
     session.say(*say_selected(selected, mailbox))
     session.selected = selected
-    return Done(f"{mailbox.name} is open", "READ-ONLY" if read_only else "READ-WRITE")
+    return Done(f"{command.name} completed", "READ-ONLY" if read_only else "READ-WRITE")
 
 
 def say_selected(

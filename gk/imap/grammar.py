@@ -430,7 +430,7 @@ def write_name(
     "A mailbox name in modified UTF-7"
     return write_word(encode_name(name))
 
-# %% ../../nbs/imap/00_grammar.ipynb #14e5e012
+# %% ../../nbs/imap/00_grammar.ipynb #81c318a2
 @lru_cache(maxsize=4096)
 def write_flags(
     bits: int,  # system flags
@@ -449,6 +449,7 @@ def _write_day(number: int) -> bytes:
     return b"%2d-%b-%04d" % (shown.day, MONTHS[shown.month - 1].encode(), shown.year)
 
 
+@lru_cache(maxsize=16_384)
 def write_date_time(
     seconds: float,  # since 1970
     offset: int,  # minutes east of UTC

@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['log', 'NOT_AUTHENTICATED', 'AUTHENTICATED', 'SELECTED', 'LOGOUT', 'ANY', 'SIGNED_IN', 'Handler', 'Table', 'HANDLERS',
            'CODES', 'PATIENCE', 'EXTENSIONS', 'STILL_HERE', 'Gone', 'Channel', 'Remembered', 'Services', 'Done', 'Rule',
-           'handles', 'Session', 'TooSlow', 'next_event', 'read_line', 'announce', 'claim', 'tagged', 'attempt', 'run',
-           'refuse', 'take', 'farewell', 'converse', 'private', 'capabilities', 'capability', 'noop', 'logout',
-           'identify', 'sign_in', 'login', 'authenticate', 'starttls', 'idle']
+           'handles', 'Session', 'TooSlow', 'next_event', 'read_line', 'announce', 'claim', 'plain', 'tagged',
+           'attempt', 'run', 'refuse', 'take', 'farewell', 'converse', 'private', 'capabilities', 'capability', 'noop',
+           'logout', 'identify', 'sign_in', 'login', 'authenticate', 'starttls', 'idle']
 
-# %% ../../nbs/imap/04_session.ipynb #5beae319
+# %% ../../nbs/imap/04_session.ipynb #3bdd3097
 import asyncio
 import base64
 import binascii
 import ipaddress
 import time
+import unicodedata
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -274,13 +275,25 @@ async def claim(
     first = await session.services.mailboxes.claim_recent(view.mailbox.id, entries[-1].uid, keep=read_only)
     return [entry.uid for entry in entries[bisect_left(entries, first, key=attrgetter("uid")) :]]
 
-# %% ../../nbs/imap/04_session.ipynb #4a620c99
+# %% ../../nbs/imap/04_session.ipynb #dcea110c
+_SIMPLER = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "…": "..."})
+
+
+def plain(
+    text: str,  # for a person, in any alphabet
+) -> str:
+    "The text as one line of printable ASCII, accents dropped"
+    simpler = unicodedata.normalize("NFKD", text.translate(_SIMPLER))
+    letters = (char for char in simpler if not unicodedata.combining(char))
+    return "".join(char if " " <= char <= "~" else "?" for char in letters)
+
+
 def tagged(tag: str, status: str, text: str, code: str = "") -> bytes:
     "The last line of an answer (§7.1)"
-    words = f"[{code}] {text}" if code else text
-    return f"{tag} {status} {words}\r\n".encode("utf-8", "replace")
+    words = f"[{code}] {plain(text)}" if code else plain(text)
+    return f"{tag} {status} {words}\r\n".encode("ascii", "replace")
 
-
+# %% ../../nbs/imap/04_session.ipynb #a0505c00
 CODES: dict[type[MailboxError], str] = {
     MailboxNotFound: "NONEXISTENT", MailboxExists: "ALREADYEXISTS", BadName: "CANNOT", OverQuota: "OVERQUOTA",
 }  # fmt: skip
