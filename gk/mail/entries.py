@@ -599,7 +599,7 @@ class Follower(Bodies):
         self._closing.set()
         await super().close()
 
-# %% ../../nbs/mail/06b_entries.ipynb #40d7413e
+# %% ../../nbs/mail/06b_entries.ipynb #7f23c5f9
 def link_files(
     source: Path,  # folder of the mailbox copied from
     target: Path,  # folder of the mailbox copied to
@@ -609,10 +609,15 @@ def link_files(
     "Second names for files, durable; UID → name in the target, without files that are gone; raises StorageFull"
     maildir.make(target)
     for _ in range(2):
-        files = {e.uid: File(target, maildir.file_name(base, e.flags, fresh=True), source / e.filename) for e, base in wanted}
+        links = {e.uid: (e.filename, maildir.file_name(base, e.flags, fresh=True)) for e, base in wanted}
         try:
-            maildir.publish_all(list(files.values()), pool)
-            return {uid: file.name for uid, file in files.items()}
+            try:
+                maildir.link_all(source, target, list(links.values()))
+            except OSError as error:
+                if error.errno not in maildir.NO_LINK:
+                    raise
+                maildir.publish_all([File(target, new, source / old) for old, new in links.values()], pool)
+            return {uid: new for uid, (_, new) in links.items()}
         except FileNotFoundError:
             there = maildir.scan(source)
             names = [(e, there.get(maildir.parse_name(e.filename).base), base) for e, base in wanted]
