@@ -55,7 +55,7 @@ def test_others_come_with_a_warning_and_named_people_without() -> None:
 
 # --- what each tool does --------------------------------------------------------------------------------------------------------
 
-TYPED = "archive, brouillon pour Bob : bonjour, objet bonjour, dossier Factures, étiquette urgent"
+TYPED = "archive, envoie ou supprime, brouillon pour Bob : bonjour, objet bonjour, dossier Factures, étiquette urgent"
 CALLS: list[tuple[str, dict[str, Any], Facts, str, str]] = [
     ("list_emails", {"folder": "INBOX", "limit": 20}, Facts(), "run", "no"),
     ("read_email", {"id": "1"}, Facts(), "run", "no"),
@@ -132,6 +132,42 @@ def test_ids_and_ordinals_do_not_taint() -> None:
     context = said("archive le deuxième", lists=(("41", "42"),))
     assert judge("move_email", {"ids": ["42"], "folder": "Archive"}, Facts(target="\\Archive"), context).action == "run"
     assert judge("delete_email", {"ids": ["77"]}, Facts(places={"77": ""}), said("supprime 77")).action == "run"
+
+
+@pytest.mark.parametrize(
+    "words", ["résume les mails de Bob", "liste la corbeille de Bob", "lis le mail de Bob", "qui est Bob ?", "show Bob's mail"]
+)
+def test_what_nobody_asked_for_is_tainted(words: str) -> None:
+    """Bob is named, the ids were shown, nothing was invented; and still nobody asked to send, or to delete for good."""
+    context = said(words, lists=(("1", "2"),))
+    forward = judge("forward_email", {"id": "1", "to": [BOB], "body": ""}, Facts(), context)
+    delete = judge("delete_email", {"ids": ["1"]}, Facts(places={"1": "\\Trash"}), context)
+    assert forward.gains == "named" and not forward.standing and not delete.standing
+    assert {w.key for d in (forward, delete) for w in d.warnings} == {"no_sending", "no_deleting"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["réponds à Bob", "Transfère à Bob", "fais suivre à Bob", "dis à Bob", "peux-tu prévenir Bob ?", "mail Bob", "email Bob: hi",
+     "please message Bob", "let Bob know", "write to Bob", "Send it to Bob", "could you forward this to Bob", "partage avec Bob"],
+)  # fmt: skip
+def test_a_wish_to_send_is_understood(words: str) -> None:
+    decision = judge("forward_email", {"id": "1", "to": [BOB], "body": ""}, Facts(), said(words))
+    assert decision.standing, decision.warnings
+
+
+@pytest.mark.parametrize(
+    "words", ["vide la corbeille", "supprime-les définitivement", "empty the trash", "get rid of them", "Efface 1"]
+)
+def test_a_wish_to_delete_is_understood(words: str) -> None:
+    assert judge("delete_email", {"ids": ["1"]}, Facts(places={"1": "\\Trash"}), said(words)).standing
+
+
+def test_a_wish_is_remembered_for_an_answer_and_not_for_ever() -> None:
+    args = {"to": [BOB], "subject": "", "body": "demain"}
+    assert judge("send_email", args, Facts(), said("écris à Bob", "demain")).standing
+    later = said("écris à Bob", "demain", "merci", "et Chloé ?", "liste mes mails")
+    assert not judge("send_email", args, Facts(), later).standing
 
 
 # --- names ----------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ __all__ = ['Kind', 'Gains', 'Action', 'TABLE', 'NOTES', 'Rule', 'EFFECTS', 'FLAG
            'Contact', 'Context', 'tokens', 'typed', 'key_of', 'addresses_in', 'mentions', 'named', 'pointed', 'Effect',
            'effect', 'reading', 'listed', 'recipients_in', 'sending', 'replying', 'forwarding', 'drafting', 'moving',
            'deleting', 'flagging', 'making_a_folder', 'who_gains', 'address_taint', 'id_taint', 'text_taint',
-           'digest_of', 'judge']
+           'wish_taint', 'digest_of', 'judge']
 
 # %% ../../nbs/mcp/00_policy.ipynb #eaae2f8a
 import hashlib
@@ -56,7 +56,7 @@ class Note:
         "The sentence in that language; English when it is neither"
         return self.fr if (language or "").lower().startswith("fr") else self.en
 
-# %% ../../nbs/mcp/00_policy.ipynb #a339b225
+# %% ../../nbs/mcp/00_policy.ipynb #9aa3dc52
 NOTES: dict[str, tuple[str, str]] = {
     "read": ("Une lecture : rien ne change et rien ne sort.", "A reading: nothing changes and nothing leaves."),
     "recoverable": ("Un changement qui se défait.", "A change that can be undone."),
@@ -90,6 +90,8 @@ NOTES: dict[str, tuple[str, str]] = {
         "Un programme extérieur le demande ; gk ne voit pas ce que vous lui avez dit.",
         "A program from outside asks for this; gk cannot see what you told it.",
     ),
+    "no_sending": ("Vous n'avez rien demandé d'envoyer.", "You did not ask to send anything."),
+    "no_deleting": ("Vous n'avez rien demandé de supprimer.", "You did not ask to delete anything."),
     "unknown_id": ("Le message {name} n'a pas été montré ici.", "Message {name} was not shown here."),
 }
 
@@ -553,6 +555,32 @@ def text_taint(
             warnings.append(note("text", name=name))
     return warnings
 
+# %% ../../nbs/mcp/00_policy.ipynb #c2035b56
+_RECENT = 3  # of the person's messages: a request, and answers to questions about it
+_WISHES: dict[Kind, re.Pattern[str]] = {
+    "share": re.compile(
+        r" (?:repon|ecri|envo|renvo|redig|compos|transf|transm|partag|diffus|invit|previen|preveni|averti|inform|demand|rappel"
+        r"|annonc|signal|remerci|confirm|propose|accept|refus|felicit|excus|repl[yi]|respon|answer|writ|send|tell|ask|remind|notif|shar"
+        r"|say|forward|fwd|thank)| (?:dis|dit|dites|dire|disant|suivre|savoir|let|pass|email) "
+        r"|(?:^| please| to| and| you) (?:mail|message|text) "
+    ),
+    "destroy": re.compile(
+        r" (?:supprim|effac|jet|enlev|detrui|debarrass|purg|netto|elimin|delet|remov|eras|discard|throw|empt|clear|clean|wip)"
+        r"| (?:vide|vides|videz|vider|vire|virer|rid|definitivement) "
+    ),
+}
+
+
+def wish_taint(
+    effect: Effect,
+    context: Context,
+) -> list[Note]:
+    "A warning when something leaves, or is deleted for good, and nothing the person said lately asks for that"
+    wish = _WISHES.get(effect.kind)
+    if wish is None or not context.conversation or any(wish.search(_line(tokens(w))) for w in context.words[-_RECENT:]):
+        return []
+    return [note("no_sending" if effect.kind == "share" else "no_deleting")]
+
 # %% ../../nbs/mcp/00_policy.ipynb #e5efe3ac
 def digest_of(
     tool: str,
@@ -565,7 +593,7 @@ def digest_of(
     plain = json.dumps(call, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(plain.encode()).hexdigest()
 
-# %% ../../nbs/mcp/00_policy.ipynb #aca6282f
+# %% ../../nbs/mcp/00_policy.ipynb #a3eeaf94
 _REASONS: dict[Kind, str] = {"read": "read", "change": "recoverable", "destroy": "for_good"}
 _SHARING: dict[Gains, str] = {"nobody": "keeps", "named": "named", "others": "others"}
 
@@ -582,7 +610,8 @@ def _weigh(
     action = TABLE[effect.kind, gains]
     doubts: list[Note] = []
     if effect.kind != "read":
-        doubts = [*address_taint(effect, facts, context), *id_taint(effect, context), *text_taint(effect, facts, context)]
+        doubts = [*wish_taint(effect, context), *address_taint(effect, facts, context), *id_taint(effect, context)]
+        doubts += text_taint(effect, facts, context)
         doubts = doubts if context.conversation or not doubts else [note("outside")]
     strangers = [r for r in effect.reaches if r in _keys(facts.first_time)]
     tainted = bool(doubts)
