@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MARKDOWN', 'WEEKDAYS_FR', 'MONTHS_FR', 'WEEKDAYS_EN', 'MONTHS_EN', 'FOLDERS_FR', 'FOLDERS_EN', 'Voice', 'plain',
-           'called', 'day', 'moment', 'folder', 'conditions', 'messages', 'capital', 'listed', 'one_mail', 'choice',
-           'enumeration']
+           'called', 'of_name', 'day', 'moment', 'capital', 'folder', 'folder_title', 'conditions', 'messages',
+           'listed', 'one_mail', 'choice', 'enumeration']
 
-# %% ../../nbs/agent/09_answers.ipynb #ea8e9c5f
+# %% ../../nbs/agent/09_answers.ipynb #49949b0e
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Any
 
 from .model import Person
 from .targets import Item, Wanted
-from .words import Language, set_french
+from .words import Language, fold, set_french
 
 # %% ../../nbs/agent/09_answers.ipynb #3afb419b
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def called(person: Person, full: bool = False) -> str:
         return f"{plain(person.name)} ({plain(person.address, 254)})"
     return plain(person.name or person.address, 254)
 
+# %% ../../nbs/agent/09_answers.ipynb #47edd1f1
+def of_name(name: str) -> str:
+    """ "de Bob", "d'Emma", in French."""
+    first = fold(name[:1])
+    return f"d'{name}" if first in ("a", "e", "i", "o", "u", "oe") else f"de {name}"
+
 # %% ../../nbs/agent/09_answers.ipynb #766c20a8
 WEEKDAYS_FR = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
 MONTHS_FR = ("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août",
@@ -81,7 +87,12 @@ def moment(voice: Voice, when: datetime | None) -> str:
     local = when.astimezone(voice.now.tzinfo)
     return f"{day(voice, when)} {voice('à', 'at')} {local:%H:%M}"
 
-# %% ../../nbs/agent/09_answers.ipynb #a36e90d9
+# %% ../../nbs/agent/09_answers.ipynb #50cb87d7
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
 FOLDERS_FR = {"INBOX": "la boîte de réception", "Trash": "la corbeille", "Drafts": "les brouillons",
               "Sent": "les messages envoyés", "Archive": "les archives", "Junk": "les indésirables"}  # fmt: skip
 FOLDERS_EN = {"INBOX": "the inbox", "Trash": "the trash", "Drafts": "the drafts", "Sent": "sent mail", "Archive": "the archive",
@@ -89,15 +100,21 @@ FOLDERS_EN = {"INBOX": "the inbox", "Trash": "the trash", "Drafts": "the drafts"
 
 
 def folder(voice: Voice, name: str) -> str:
-    """A folder as one says it."""
+    """A folder as one says it in a sentence."""
     return voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, "")) or voice.quote(name)
+
+
+def folder_title(voice: Voice, name: str) -> str:
+    """A folder as it stands in a list: without its article."""
+    said = voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, ""))
+    return capital(re.sub(r"^(?:la|les|the) ", "", said)) or plain(name)
 
 
 def conditions(voice: Voice, wanted: Wanted) -> str:
     """What was asked for, in words that follow "messages"."""
     end = wanted.before - timedelta(seconds=1) if wanted.before else None
     parts: list[tuple[Any, str, str]] = [
-        (wanted.sender, f"de {plain(wanted.sender)}", f"from {plain(wanted.sender)}"),
+        (wanted.sender, plain(wanted.said) or of_name(plain(wanted.sender)), f"from {plain(wanted.sender)}"),
         (wanted.recipient, f"à {plain(wanted.recipient)}", f"to {plain(wanted.recipient)}"),
         (wanted.subject, f"intitulés {voice.quote(wanted.subject)}", f"with subject {voice.quote(wanted.subject)}"),
         (wanted.query, f"à propos de {voice.quote(wanted.query)}", f"about {voice.quote(wanted.query)}"),
@@ -114,7 +131,7 @@ def conditions(voice: Voice, wanted: Wanted) -> str:
     text = "".join(f" {part}" for part in said)
     return text.replace(" de aujourd", " d’aujourd").replace(" de hier", " d’hier").replace(" de le ", " du ")
 
-# %% ../../nbs/agent/09_answers.ipynb #a8055a56
+# %% ../../nbs/agent/09_answers.ipynb #31b13f63
 def messages(voice: Voice, number: int, unread: bool = False, more: bool = False) -> str:
     """So many messages, perhaps unread; `more` when there are at least so many."""
     if number == 0:
@@ -122,11 +139,6 @@ def messages(voice: Voice, number: int, unread: bool = False, more: bool = False
     s = "s" if number > 1 else ""
     some = voice(f"{number} message{s}{f' non lu{s}' * unread}", f"{number} {'unread ' * unread}message{s}")
     return voice(f"plus de {some}", f"more than {some}") if more else some
-
-
-def capital(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
 
 
 def listed(voice: Voice, items: Sequence[Item], wanted: Wanted, more: bool) -> str:
@@ -148,12 +160,12 @@ def listed(voice: Voice, items: Sequence[Item], wanted: Wanted, more: bool) -> s
     tail = voice(" Il y en a d'autres.", " There are more.") if more else ""
     return capital(f"{messages(voice, len(items), wanted.unread)}{said}{news}.{tail}")
 
-# %% ../../nbs/agent/09_answers.ipynb #597d36ba
+# %% ../../nbs/agent/09_answers.ipynb #f8c59049
 def one_mail(voice: Voice, item: Item) -> str:
     """A mail in a few words: of whom, about what, when."""
     subject = voice.quote(item.subject) if item.subject else voice("sans objet", "without subject")
     when = moment(voice, item.date)
-    return voice(f"le message de {called(item.sender)}, {subject}{', reçu ' + when if when else ''}",
+    return voice(f"le message {of_name(called(item.sender))}, {subject}{', reçu ' + when if when else ''}",
                  f"the message from {called(item.sender)}, {subject}{', received ' + when if when else ''}")  # fmt: skip
 
 

@@ -10,18 +10,21 @@ __all__ = ['Plan', 'Lookup', 'UNTOUCHED', 'MANY', 'ME', 'PLANS', 'Question', 'Re
            'nothing', 'emptying', 'filing', 'moving_to', 'moving', 'flagging', 'folders', 'making_folder', 'undoing',
            'body_of', 'sent', 'replying', 'forwarding', 'subject_of', 'writing', 'not_understood', 'run']
 
-# %% ../../nbs/agent/10_plans.ipynb #04f19a96
+# %% ../../nbs/agent/10_plans.ipynb #9d655725
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .answers import Voice, called, capital, choice, conditions, enumeration, folder, listed, messages, moment, one_mail, plain
+from gk.agent.answers import (
+    Voice, called, capital, choice, conditions, enumeration, folder, folder_title, listed, messages, moment, of_name,
+    one_mail, plain,
+)  # fmt: skip
 from .model import Message, Person, ToolCall
 from .people import Matches, address_in, match_people, once, split_names
 from .phrases import nearest
 from .requests import Request, Scene
-from .targets import FOLDERS, Item, Target, Wanted, fits, newest, read_item
-from .words import fold
+from .targets import FOLDERS, Item, Target, Wanted, bare, fits, newest, read_item
+from .words import fold, read_words
 
 # %% ../../nbs/agent/10_plans.ipynb #f222b050
 @dataclass(frozen=True)
@@ -285,7 +288,7 @@ def several(job: Job, target: Target, doing: tuple[str, str]) -> Lookup:
         raise job.asks("confirm", f"{said}{about} : {doing[0]} ?", f"{said}{about}: {doing[1]}?")
     return items
 
-# %% ../../nbs/agent/10_plans.ipynb #a0d4be4d
+# %% ../../nbs/agent/10_plans.ipynb #3d372ff3
 ME = ("moi", "me", "myself", "moi meme", "a moi", "to me")
 
 
@@ -309,7 +312,7 @@ def somebody(job: Job, name: str) -> Generator[ToolCall, Message, Person]:
         return job.scene.situation.me
     found = match_people(name, job.scene.situation.contacts)
     if not found.exact:
-        result = checked(job, (yield ToolCall("search_emails", {"sender": name, "limit": 20})))
+        result = checked(job, (yield ToolCall("search_emails", {"sender": bare(read_words(name)), "limit": 20})))
         wrote = match_people(name, (i.sender for i in items_in(result)))
         found = wrote if wrote.exact else Matches(near=found.near)
     if len(found.exact) == 1:
@@ -376,7 +379,7 @@ def helping(job: Job) -> Plan:
                     "here are examples of what you can ask:\n\n" + "\n".join(f"- {e}" for e in examples_en))  # fmt: skip
     yield  # pragma: no cover
 
-# %% ../../nbs/agent/10_plans.ipynb #5c97a8a9
+# %% ../../nbs/agent/10_plans.ipynb #01c6b251
 @plan("show", "find")
 def showing(job: Job) -> Plan:
     """A list; a single mail is opened unless it was to be searched for."""
@@ -390,6 +393,8 @@ def showing(job: Job) -> Plan:
     call = mail_call(wanted, search=searching)
     result = checked(job, (yield call))
     items, more = items_in(result), more_in(result)
+    if len(items) == 1 and job.request.filled.get("open"):  # "lis la facture", and there is one
+        return (yield from reading(replace(job, request=replace(job.request, filled={"which": items[0]}))))
     if not items and wanted.sender and not wanted.folder:
         if call.name == "list_emails":
             found = yield from find(job, wanted, wanted.limit or 20)
@@ -404,24 +409,26 @@ def reading(job: Job) -> Plan:
     """One mail, opened. Several are listed."""
     target = job.request.target or Target("this")
     if target.many and "which" not in job.request.filled:
-        return (yield from showing(replace(job, request=replace(job.request, intent="show"))))
+        one_will_do = {"open": True} if target.wanted.query and not target.noun else {}
+        return (yield from showing(replace(job, request=replace(job.request, intent="show", filled=one_will_do))))
     item = yield from one(job, target)
     result = checked(job, (yield ToolCall("read_email", {"id": item.id})))
     opened = read_item(result.structured) if isinstance(result.structured, Mapping) and "id" in result.structured else item
     text = one_mail(job.voice, opened)
     return Reply(capital(text) + ".")
 
-# %% ../../nbs/agent/10_plans.ipynb #c921955b
+# %% ../../nbs/agent/10_plans.ipynb #b33c5f35
 @plan("count")
 def counting(job: Job) -> Plan:
     """How many: one question to the index, or a search that is counted."""
     wanted = (job.request.target or Target("all")).wanted
+    in_folder = replace(wanted, unread=False, since=None, before=None)
     if not replace(wanted, unread=False).narrows:
         args = {key: value for key, value in (("folder", wanted.folder), ("unread_only", wanted.unread)) if value}
         result = checked(job, (yield ToolCall("count_emails", args)))
         number, more = int((result.structured or {}).get("count") or 0), False
     else:
-        result = checked(job, (yield mail_call(replace(wanted, limit=None), 100, search=True)))
+        result = checked(job, (yield mail_call(replace(wanted, limit=None), 100, search=in_folder.narrows)))
         number, more = len(items_in(result)), more_in(result)
     said = conditions(job.voice, wanted)
     return Reply(capital(f"{messages(job.voice, number, wanted.unread, more)}{said}."))
@@ -444,10 +451,10 @@ def heard_from(job: Job) -> Plan:
     found = yield from find(job, wanted, 10)
     name = plain(wanted.sender)
     if not found.items or found.loose:
-        return job.says(f"non, aucun message de {name}.", f"no, no messages from {name}.")
+        return job.says(f"non, aucun message {of_name(name)}.", f"no, no messages from {name}.")
     last, number = newest(found.items), messages(job.voice, len(found.items), more=found.more)
     when = moment(job.voice, last.date)
-    return job.says(f"oui : {number} de {name}, le dernier {when}.", f"yes: {number} from {name}, the latest {when}.")
+    return job.says(f"oui : {number} {of_name(name)}, le dernier {when}.", f"yes: {number} from {name}, the latest {when}.")
 
 
 @plan("summary")
@@ -470,7 +477,7 @@ def _first_words(mail: Mapping[str, Any]) -> str:
     own = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(">")]
     return " ".join(own)
 
-# %% ../../nbs/agent/10_plans.ipynb #144349c5
+# %% ../../nbs/agent/10_plans.ipynb #b7b4a776
 @plan("delete")
 def deleting(job: Job) -> Plan:
     """To the Trash; what is in the Trash goes for good, and the policy asks."""
@@ -480,7 +487,8 @@ def deleting(job: Job) -> Plan:
     result = checked(job, (yield ToolCall("delete_email", {"ids": [i.id for i in items]})))
     count = messages(job.voice, len(items))
     if isinstance(result.structured, Mapping) and result.structured.get("for_good"):
-        return job.says(f"{count} : supprimé pour de bon.", f"{count} deleted for good.")
+        s = "s" if len(items) > 1 else ""
+        return job.says(f"{count} supprimé{s} pour de bon.", f"{count} deleted for good.")
     return job.says(f"{count} à la corbeille. « Annule » pour revenir en arrière.",
                     f"{count} moved to the trash. “Undo” brings it back.")  # fmt: skip
 
@@ -520,7 +528,7 @@ def moving_to(job: Job, name: str) -> Plan:
     count, place = messages(job.voice, len(items)), folder(job.voice, name)
     return job.says(f"{count} maintenant dans {place}.", f"{count} now in {place}.")
 
-# %% ../../nbs/agent/10_plans.ipynb #50a401f1
+# %% ../../nbs/agent/10_plans.ipynb #b8630db0
 @plan("move")
 def moving(job: Job) -> Plan:
     """To a folder by its name; one that does not exist is made after a question."""
@@ -551,10 +559,10 @@ def flagging(job: Job) -> Plan:
     if not items:
         return nothing(job)
     checked(job, (yield ToolCall("flag_email", {"ids": [i.id for i in items], "flag": flag})))
-    words = {"seen": ("comme lu", "as read"), "unseen": ("comme non lu", "as unread"),
-             "flagged": ("comme important", "as important"), "unflagged": ("comme ordinaire", "as ordinary")}[flag]  # fmt: skip
-    count = messages(job.voice, len(items))
-    return job.says(f"{count} : marqué {words[0]}.", f"{count} marked {words[1]}.")
+    fr, en = {"seen": ("lu", "read"), "unseen": ("non lu", "unread"), "flagged": ("important", "important"),
+              "unflagged": ("ordinaire", "ordinary")}[flag]  # fmt: skip
+    count, s = messages(job.voice, len(items)), "s" if len(items) > 1 else ""
+    return job.says(f"{count} marqué{s} comme {fr}{s}.", f"{count} marked as {en}.")
 
 
 @plan("folders")
@@ -564,8 +572,9 @@ def folders(job: Job) -> Plan:
     rows = [f for f in (result.structured or {}).get("items") or () if isinstance(f, Mapping)]
     lines = []
     for row in rows:
-        unread = job.voice(f" : {row['unread']} non lus", f": {row['unread']} unread") if row.get("unread") else ""
-        lines.append(f"- {plain(str(row.get('name')))}{unread}")
+        number = int(row.get("unread") or 0)
+        unread = job.voice(f" : {number} non lu{'s' if number > 1 else ''}", f": {number} unread") if number else ""
+        lines.append(f"- {folder_title(job.voice, str(row.get('name')))}{unread}")
     return job.says(f"{len(rows)} dossiers :\n\n" + "\n".join(lines), f"{len(rows)} folders:\n\n" + "\n".join(lines))
 
 

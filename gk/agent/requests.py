@@ -219,7 +219,7 @@ def moving(reading: Reading) -> Request | None:
     name = re.sub(r"^(?:dossier|folder) | (?:folder|dossier)$", "", reading.slots["folder"].text.strip(" «»“”\"'.:"))
     return reading.request(target=target, name=folder_name(name)) if target and name else None
 
-# %% ../../nbs/agent/08_requests.ipynb #786dad9e
+# %% ../../nbs/agent/08_requests.ipynb #14e664d0
 PRONOUNS = re.compile(r"(?:lui|leur|y|ca|it|him|her|them|back|celui ci|celui la)$")
 A_MAIL = re.compile(
     r"(?:(?:un|une|le|a|an|the|mon|my) )?(?:(?:petit|nouveau|nouvel|court|rapide|new|quick|short|little|gentil) )*"
@@ -237,7 +237,7 @@ def addressed(text: str, about: str, scene: Scene) -> Target:
         return Target("this", Wanted(query=about)) if not about else Target("newest", Wanted(query=about), noun=True)
     target = read_target(words, scene.today, scene.people) or Target("this")
     if target.wanted.rest and not target.noun:  # no description of mail: a name
-        return Target("newest", Wanted(sender=text, query=about))
+        return Target("newest", Wanted(sender=bare(words), query=about))
     if target.head == "all":
         target = replace(target, head="newest")
     query = " ".join(filter(None, (target.wanted.query, about, target.wanted.rest)))
@@ -325,7 +325,7 @@ def telling(reading: Reading) -> Request | None:
         return reading.request("reply", target=Target("this"), dictated=dictated)
     return reading.request("tell", to=to.strip(" ,.:"), dictated=dictated) if to else None
 
-# %% ../../nbs/agent/08_requests.ipynb #3de75c84
+# %% ../../nbs/agent/08_requests.ipynb #daa8814b
 @reader("forward", "send_this")
 def forwarding(reading: Reading) -> Request | None:
     """Which mail, to whom, with what words."""
@@ -340,7 +340,7 @@ def forwarding(reading: Reading) -> Request | None:
         pointed = read_target(read_words(dictated.body.rstrip(".")), reading.scene.today, reading.scene.people)
         if pointed and not pointed.wanted.rest and pointed.head != "all":
             target, dictated = pointed, replace(dictated, body="")
-    target = settled(target, reading.scene)
+    target = settled(target, reading.scene, loose=True)
     return reading.request("forward", target=target, to=dictated.to, dictated=dictated) if target else None
 
 # %% ../../nbs/agent/08_requests.ipynb #f4d3715b

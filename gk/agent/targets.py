@@ -20,7 +20,7 @@ from .model import Person
 from .people import match_people, name_words
 from .words import COUNTS, ORDINALS, Words, count, fold, language_of, ordinal
 
-# %% ../../nbs/agent/05_targets.ipynb #bab0dd6f
+# %% ../../nbs/agent/05_targets.ipynb #44cc2d4e
 @dataclass(frozen=True)
 class Wanted:
     """Conditions on mail."""
@@ -36,6 +36,7 @@ class Wanted:
     attachment: bool = False
     limit: int | None = None
     rest: str = ""  # what was not understood, as typed
+    said: str = ""  # the sender with its article, to say it back: "de la mairie"
 
     @property
     def narrows(self) -> bool:
@@ -208,7 +209,7 @@ def read_wanted(
         reader.position = end + 1 if text[end : end + 1] == " " else end
     return Wanted(**reader.found, rest=" ".join(reader.rest))
 
-# %% ../../nbs/agent/05_targets.ipynb #115919f7
+# %% ../../nbs/agent/05_targets.ipynb #ec124927
 Handler = Callable[[Reader, Words, Words], None]  # reader, the content of an opening, and both together
 
 
@@ -247,7 +248,7 @@ def _of(reader: Reader, content: Words, whole: Words) -> None:
     if (name := folder_name(content.text)) in FOLDERS.values():
         reader.found["folder"] = name
     elif "sender" not in reader.found and (known or not reader.rest):
-        reader.found["sender"] = bare(content)
+        reader.found.update(sender=bare(content), said=whole.text)
     else:
         reader.rest.append(whole.text)
 
@@ -263,7 +264,7 @@ def _text(key: str) -> Handler:
 
 def _folder(reader: Reader, content: Words, whole: Words) -> None:
     """A folder by its name."""
-    reader.found["folder"] = folder_name(bare(content))
+    reader.found["folder"] = folder_name(re.sub(r"\s+(?:folder|dossier)$", "", bare(content)))
 
 
 CONTENT: Mapping[str, Handler] = {
