@@ -271,7 +271,7 @@ def mail_actions(mail: "Email", viewer: Viewer, token: str) -> Element:
         starts, [action(f"/mail/{mail.id}/{verb}", picture, viewer(word), token) for verb, picture, word in verbs]
     ]
 
-# %% ../../nbs/web/01_components.ipynb #cc64a36d
+# %% ../../nbs/web/01_components.ipynb #7045bc64
 def _html_view(mail: "Email", viewer: Viewer) -> Node:
     """The frame with the sender's own layout, folded until somebody wants it."""
     if not mail.has_html:
@@ -316,7 +316,7 @@ def reading_pane(mail: "Email", viewer: Viewer, token: str, back: str = "/") -> 
                 ],
                 mail_actions(mail, viewer, token),
             ],
-            h.h2(f"#mail-{mail.id}", tabindex="-1")[mail.subject.strip() or viewer("no_subject")],
+            h.h2({"id": f"mail-{mail.id}"}, tabindex="-1")[mail.subject.strip() or viewer("no_subject")],
             h.div(".gk-from")[
                 avatar(mail.from_),
                 h.span(".gk-name")[shown_name(mail.from_, viewer)],
@@ -429,7 +429,7 @@ def error_turn(text: str, viewer: Viewer) -> Element:
     """Something that did not work, said where it happened."""
     return h.div(".gk-turn.gk-error", role="alert")[icon("warning"), h.div[text]]
 
-# %% ../../nbs/web/01_components.ipynb #feea1cc0
+# %% ../../nbs/web/01_components.ipynb #97467b4b
 _PEOPLE_FIELDS, _LINE_FIELDS, _TEXT_FIELDS = ("to", "cc", "bcc"), ("subject", "folder"), ("body",)
 _SENDING = ("send_email", "reply_email", "forward_email")
 
@@ -460,10 +460,11 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
     if name in _TEXT_FIELDS:
         entry: Node = h.textarea(common, rows=str(min(12, max(3, value.count("\n") + 2))))[value]
     else:
-        entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to")
+        hint = viewer("recipients_hint") if name in _PEOPLE_FIELDS else None
+        entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to", title=hint)
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #ca2e8d4a
+# %% ../../nbs/web/01_components.ipynb #3e8d3b6c
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
@@ -524,7 +525,7 @@ def approval_card(
     """The question before something happens: editable, then Send or Refuse."""
     sending = approval.get("name") in _SENDING
     key = f"approval-{approval.get('id', '')}"
-    title = h.h3(f"#{key}")[viewer("approval_send" if sending else "approval_other")]
+    title = h.h3({"id": key})[viewer("approval_send" if sending else "approval_other")]
     if state != "pending":
         return _decided_card(approval, viewer, state)
     return h.form(".gk-approval", {"data-approval": approval.get("id", "")}, method="post", action=target, aria_labelledby=key)[

@@ -34,7 +34,7 @@ def language_of(
             best, best_weight = language, weight
     return best
 
-# %% ../../nbs/web/00_text.ipynb #60924b47
+# %% ../../nbs/web/00_text.ipynb #8c556f0e
 _N = "\u202f"  # narrow no-break space: French typography puts it before ; : ! ? and inside « »
 
 _FRAME = {
@@ -64,8 +64,6 @@ _FRAME = {
                   "Une erreur s’est produite de notre côté. Elle est notée dans le journal."),
     "back_home": ("Back to the office", "Retour au bureau"),
     "offline": ("Connection lost. Reconnecting…", "Connexion perdue. Reconnexion…"),
-    "online": ("Connected again.", "Connexion rétablie."),
-    "signed_out_elsewhere": ("You have been signed out.", "Vous avez été déconnecté."),
     "close": ("Close", "Fermer"),
 }  # fmt: skip
 
@@ -125,7 +123,7 @@ _MAIL = {
     "forward_request": ("Forward this mail to ", "Transfère ce mail à "),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #bbcae47d
+# %% ../../nbs/web/00_text.ipynb #8ca506ea
 _ASSISTANT = {
     "ask": ("Ask…", "Demandez…"),
     "ask_label": ("Your request", "Votre demande"),
@@ -139,7 +137,6 @@ _ASSISTANT = {
     "working": ("Working…", "En cours…"),
     "details": ("Details", "Détails"),
     "failed": ("This did not work", "Cela n’a pas marché"),
-    "results": ("{n} message|{n} messages", "{n} message|{n} messages"),
     "no_results": ("No message.", "Aucun message."),
     "first_time": ("first time you write to them", "premier message à cette adresse"),
     "approval": ("Your approval is needed", "Votre accord est nécessaire"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Shape', 'SHOWN', 'Happening', 'read', 'result_node', 'Turn', 'Drawing']
 
-# %% ../../nbs/web/03_turns.ipynb #4c4a6507
+# %% ../../nbs/web/03_turns.ipynb #955f47fc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ..mail.letters import Email, Folder, Summary
 from gk.web.components import (
     approval_card, assistant_turn, error_turn, failed_line, folder_label, icon, mail_card, mail_cards, mail_text, render, said,
-    tool_line, user_turn,
+    tool_line, unseen, user_turn,
 )
 from .markdown import markdown
 from .text import Viewer
@@ -100,7 +100,7 @@ def result_node(payload: Mapping[str, Any], viewer: Viewer) -> Node:
     except (ValidationError, KeyError, TypeError, AttributeError):  # written by another version of this program
         return assistant_turn(h.div(".gk-plain")[str(payload.get("text") or "")])
 
-# %% ../../nbs/web/03_turns.ipynb #380374e8
+# %% ../../nbs/web/03_turns.ipynb #73ac1de6
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One event as it is sent to a browser."""
@@ -137,7 +137,8 @@ class Drawing:
             return result_node(payload, viewer)
         if event.type == "answer":
             text = said(payload.get("text", ""), viewer)
-            return assistant_turn(h.div(".gk-prose")[markdown(text)]) if text.strip() else None
+            speaker = unseen(f"{viewer('assistant')}: ")
+            return assistant_turn([speaker, h.div(".gk-prose")[markdown(text)]]) if text.strip() else None
         if event.type == "error":
             return error_turn(said(payload.get("text") or payload.get("message") or "", viewer), viewer)
         return None
