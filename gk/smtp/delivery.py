@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BATCH', 'CONVERSATIONS', 'STORAGE_SECONDS', 'PRUNE_SECONDS', 'log', 'BUSY', 'PAUSE', 'LONGEST_PAUSE', 'PATIENCE',
-           'Verdict', 'local_verdict', 'reply_verdict', 'parcel', 'send', 'return_address', 'head', 'Base', 'note',
-           'Roads', 'pause', 'DeliveryWorker']
+           'Verdict', 'local_verdict', 'reply_verdict', 'parcel', 'send', 'return_address', 'head', 'Base', 'Fates',
+           'note', 'Here', 'Roads', 'pause', 'Rounds', 'DeliveryWorker']
 
 # %% ../../nbs/smtp/02_delivery.ipynb #88c095b8
 import asyncio
@@ -80,7 +80,7 @@ def parcel(
         recipient.account_id, data, delivery_name(queued.created, queued.id, recipient.id),
         f"Return-Path: <{queued.sender}>\r\n".encode(), internal_date=datetime.fromtimestamp(queued.created).astimezone())
 
-# %% ../../nbs/smtp/02_delivery.ipynb #06815ffc
+# %% ../../nbs/smtp/02_delivery.ipynb #5f12f49b
 async def send(
     relay: tuple[str, int],  # host and port
     hostname: str,  # our name
@@ -117,7 +117,7 @@ async def send(
         client.close()
     return verdicts
 
-
+# %% ../../nbs/smtp/02_delivery.ipynb #bc6d3e32
 def _options(queued: Queued, data: bytes, supports: Callable[[str], bool]) -> tuple[list[str], Any]:
     "Parameters of MAIL, and how addresses are written"
     options = [f"SIZE={len(data)}"] if supports("size") else []
@@ -164,7 +164,7 @@ def head(
     with queued.spool.open("rb") as file:
         return file.read(octets)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #7cdd84f2
+# %% ../../nbs/smtp/02_delivery.ipynb #c32be05f
 BATCH = 100  # recipients taken at once
 CONVERSATIONS = 10  # with servers outside, at the same time
 STORAGE_SECONDS = 60.0  # until a delivery that our own disk refused is tried again
@@ -192,6 +192,24 @@ class Base:
         self.relay, self.clock = relay, clock
         self._unsettled: list[Callable[[Transaction], None]] = []
 
+    async def postpone(self, batch: Sequence[Queued], error: Exception) -> None:
+        "Our own disk failed: everybody waits a little, and nobody's attempts run out"
+        log.error("delivery.storage", error=str(error))
+        due = self.clock() + STORAGE_SECONDS
+        results = [Result(recipient.id, "pending", f"4.3.1 {error}", due) for queued in batch for recipient in queued.recipients]
+        await self._write(lambda tx: self.queue.settle(tx, results))
+
+    async def _write(self, work: Callable[[Transaction], None]) -> None:
+        try:
+            await self.queue.database.write(work)
+        except DatabaseError as error:
+            log.error("delivery.storage", error=str(error))
+            self._unsettled.append(work)
+
+# %% ../../nbs/smtp/02_delivery.ipynb #965ec5da
+class Fates(Base):
+    "Who was reached, who waits, who is lost"
+
     async def settle(self, queued: Queued, verdicts: Sequence[Verdict]) -> None:
         "Write down how an attempt ended; the report to the sender goes into the queue in the same transaction"
         now = self.clock()
@@ -216,20 +234,6 @@ class Base:
                 insert(tx, report, len(report.data) if isinstance(report.data, bytes) else 0, now)
 
         await self._write(work)
-
-    async def postpone(self, batch: Sequence[Queued], error: Exception) -> None:
-        "Our own disk failed: everybody waits a little, and nobody's attempts run out"
-        log.error("delivery.storage", error=str(error))
-        due = self.clock() + STORAGE_SECONDS
-        results = [Result(recipient.id, "pending", f"4.3.1 {error}", due) for queued in batch for recipient in queued.recipients]
-        await self._write(lambda tx: self.queue.settle(tx, results))
-
-    async def _write(self, work: Callable[[Transaction], None]) -> None:
-        try:
-            await self.queue.database.write(work)
-        except DatabaseError as error:
-            log.error("delivery.storage", error=str(error))
-            self._unsettled.append(work)
 
     async def _report(self, queued: Queued, lost: Sequence[Verdict]) -> Submission | None:
         "The bounce, ready for the queue; None when there is nobody to tell"
@@ -263,14 +267,9 @@ def note(
     log.info(f"delivery.{state}", queue=queued.id, recipient=verdict.recipient.address, status=verdict.status,
              attempts=verdict.recipient.attempts)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #7c6b3229
-class Roads(Base):
-    "The two ways out of the queue"
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._conversations = asyncio.Semaphore(CONVERSATIONS)
-        self._talking: set[asyncio.Task[None]] = set()
+# %% ../../nbs/smtp/02_delivery.ipynb #7edd7008
+class Here(Fates):
+    "Into mailboxes"
 
     async def deliver_here(self, batch: Sequence[Queued]) -> None:
         "Into mailboxes; mailbox and queue change in one transaction"
@@ -303,6 +302,17 @@ class Roads(Base):
         log.exception("delivery.failed", queue=batch[0].id)
         await self.settle(batch[0], [Verdict(r, "later", "4.3.0", "The message cannot be handled") for r in batch[0].recipients])
 
+
+
+# %% ../../nbs/smtp/02_delivery.ipynb #677b03b3
+class Roads(Here):
+    "The two ways out of the queue"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._conversations = asyncio.Semaphore(CONVERSATIONS)
+        self._talking: set[asyncio.Task[None]] = set()
+
     def deliver_elsewhere(self, queued: Queued) -> None:
         "To the relay, beside everything else"
         task = asyncio.create_task(self._talk(queued))
@@ -323,7 +333,7 @@ class Roads(Base):
             log.warning("delivery.conversation", queue=queued.id, error=repr(error))
             return [Verdict(r, "later", "4.4.2", f"The conversation failed: {error}") for r in queued.recipients]
 
-# %% ../../nbs/smtp/02_delivery.ipynb #5aa5a3d8
+# %% ../../nbs/smtp/02_delivery.ipynb #4db2b21b
 BUSY = 100.0  # messages a second that come in beside us: then we give way
 PAUSE = 3.0  # times the length of a batch
 LONGEST_PAUSE = 0.5  # seconds
@@ -340,15 +350,46 @@ def pause(
         return 0.0
     return min(PAUSE * took, LONGEST_PAUSE)
 
+# %% ../../nbs/smtp/02_delivery.ipynb #8296bdd7
+class Rounds(Roads):
+    "One look at the queue after the other"
 
-class DeliveryWorker(Roads):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pruned = self._oldest = 0.0  # unix seconds
+
+    async def round(self) -> bool:
+        "Deliver what is due now; False when nothing was"
+        while self._unsettled:
+            await self.queue.database.write(self._unsettled[0])
+            self._unsettled.pop(0)
+        batch = await self.queue.claim(BATCH, self.clock())
+        self._oldest = batch[0].created if batch else 0.0
+        here = [q._replace(recipients=[r for r in q.recipients if r.account_id is not None]) for q in batch]
+        for queued in batch:
+            if elsewhere := [r for r in queued.recipients if r.account_id is None]:
+                self.deliver_elsewhere(queued._replace(recipients=elsewhere))
+        if here := [queued for queued in here if queued.recipients]:
+            await self.deliver_here(here)
+        return bool(batch)
+
+    async def _patience(self) -> float:
+        "Seconds until there is something to do without being told"
+        now = self.clock()
+        if now - self._pruned > PRUNE_SECONDS:
+            self._pruned = now
+            await self.queue.prune(now)
+        due = await self.queue.next_due()
+        return min(max(due - now, 0.05), 3600.0) if due is not None else 3600.0
+
+# %% ../../nbs/smtp/02_delivery.ipynb #580c468c
+class DeliveryWorker(Rounds):
     "Empties the queue"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._pruned = self._oldest = 0.0  # unix seconds
 
     async def start(self) -> None:
         "Take up what a crash left behind, then deliver from now on"
@@ -369,21 +410,6 @@ class DeliveryWorker(Roads):
             await asyncio.gather(*late, return_exceptions=True)
         self._task = None
 
-    async def round(self) -> bool:
-        "Deliver what is due now; False when nothing was"
-        while self._unsettled:
-            await self.queue.database.write(self._unsettled[0])
-            self._unsettled.pop(0)
-        batch = await self.queue.claim(BATCH, self.clock())
-        self._oldest = batch[0].created if batch else 0.0
-        here = [q._replace(recipients=[r for r in q.recipients if r.account_id is not None]) for q in batch]
-        for queued in batch:
-            if elsewhere := [r for r in queued.recipients if r.account_id is None]:
-                self.deliver_elsewhere(queued._replace(recipients=elsewhere))
-        if here := [queued for queued in here if queued.recipients]:
-            await self.deliver_here(here)
-        return bool(batch)
-
     async def _run(self) -> None:
         with self.hub.subscribe("queue") as changes:
             while not self._stopping:
@@ -397,12 +423,3 @@ class DeliveryWorker(Roads):
                 except Exception as error:
                     log.error("delivery.round", error=str(error))
                     await changes.next(5.0)
-
-    async def _patience(self) -> float:
-        "Seconds until there is something to do without being told"
-        now = self.clock()
-        if now - self._pruned > PRUNE_SECONDS:
-            self._pruned = now
-            await self.queue.prune(now)
-        due = await self.queue.next_due()
-        return min(max(due - now, 0.05), 3600.0) if due is not None else 3600.0

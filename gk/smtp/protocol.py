@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_GARBAGE', 'SLICE', 'MAX_REPLY_TEXT', 'Event', 'TERMINATOR', 'Handler', 'COMMANDS', 'Limits', 'Hello', 'MailFrom',
            'RcptTo', 'DataStart', 'DataChunk', 'DataEnd', 'DataRefused', 'Reset', 'Refused', 'Closed', 'State',
-           'reply_line', 'unstuff', 'crlf_only', 'normalise_newlines', 'Content', 'Replies', 'Session', 'Refusal',
-           'Command', 'command', 'read_path', 'state_table']
+           'reply_line', 'unstuff', 'crlf_only', 'normalise_newlines', 'Content', 'Replies', 'Answers', 'Session',
+           'Refusal', 'Command', 'command', 'read_path', 'state_table']
 
 # %% ../../nbs/smtp/00_protocol.ipynb #77b3742a
 import re
@@ -164,7 +164,7 @@ def normalise_newlines(
     "Every CR, LF or CRLF as CRLF"
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #8d15c51f
+# %% ../../nbs/smtp/00_protocol.ipynb #09c9a074
 class Content:
     "The content of one message while it arrives"
 
@@ -177,60 +177,67 @@ class Content:
         self.fault: tuple[int, str, str] | None = None  # the reply, once a rule is broken
         self.ended: Literal["", "end", "smuggling", "size"] = ""
         self.rest = b""  # what came after the end: the next command
-        self._buffer = bytearray(b"\r\n")
-        self._scanned = 0  # no terminator starts before this
-        self._inspected = 0  # line ends are checked up to here
-        self._bare = False
-        self._first = self._in_header = True
-        self._received = 0
+        self.buffer = bytearray(b"\r\n")
+        self.scanned = 0  # no terminator starts before this
+        self.inspected = 0  # line ends are checked up to here
+        self.bare = False  # a CR or LF stood alone
+        self.received = 0  # Received fields
+        self.first = self.in_header = True
 
     def feed(
         self,
         data: bytes,  # as it came from the wire
     ) -> list[bytes]:
         "Pieces of the content that are complete now; sets `ended` when it is over"
-        buffer, pieces = self._buffer, []
+        buffer, pieces = self.buffer, []
         buffer += data
         while not self.ended:
-            end = buffer.find(TERMINATOR, self._scanned)
+            end = buffer.find(TERMINATOR, self.scanned)
             known = end + len(TERMINATOR) if end >= 0 else len(buffer)
-            if self._smuggles(min(known, SLICE + len(TERMINATOR))):
+            if _smuggles(self, min(known, SLICE + len(TERMINATOR))):
                 self.ended = "smuggling"
             elif 0 <= end <= SLICE:
-                refused = self._bare and self.limits.bare_newline == "reject"
+                refused = self.bare and self.limits.bare_newline == "reject"
                 self.ended, self.rest = "smuggling" if refused else "end", bytes(buffer[end + len(TERMINATOR) :])
                 pieces.append(_take(self, bytes(buffer[: end + 2])))
             elif len(buffer) < SLICE + len(TERMINATOR):
-                self._scanned = max(0, len(buffer) - len(TERMINATOR) + 1)
+                self.scanned = max(0, len(buffer) - len(TERMINATOR) + 1)
                 break
             else:
-                pieces.append(_take(self, self._cut()))
+                pieces.append(_take(self, _cut(self)))
         return [piece for piece in pieces if piece]
 
-    def _cut(self) -> bytes:
-        "The next slice, removed from the buffer"
-        buffer = self._buffer
-        at = buffer.rfind(b"\r\n", 1, SLICE)
-        if at < 1:
-            at = SLICE - (buffer[SLICE - 1] == 0x0D)
-        piece = bytes(buffer[:at])
-        del buffer[:at]
-        self._scanned = 0
-        self._inspected -= at
-        return piece
+# %% ../../nbs/smtp/00_protocol.ipynb #8b4e3d9f
+def _cut(
+    content: Content,
+) -> bytes:
+    "The next slice, removed from the buffer"
+    buffer = content.buffer
+    at = buffer.rfind(b"\r\n", 1, SLICE)
+    if at < 1:
+        at = SLICE - (buffer[SLICE - 1] == 0x0D)
+    piece = bytes(buffer[:at])
+    del buffer[:at]
+    content.scanned = 0
+    content.inspected -= at
+    return piece
 
-    def _smuggles(self, end: int) -> bool:
-        "True when another server could see an end of message in what is new, up to `end`"
-        start, buffer = self._inspected, self._buffer
-        if end > start and buffer[end - 1] == 0x0D:
-            end -= 1  # its LF may still be on the way
-        self._inspected = max(start, end)
-        self._bare = self._bare or not crlf_only(buffer, start, end)
-        if not self._bare or self.limits.bare_newline != "reject":
-            return False
-        return _ALMOST_END.search(buffer, max(0, start - 4), end) is not None
 
-# %% ../../nbs/smtp/00_protocol.ipynb #8f4ea5ad
+def _smuggles(
+    content: Content,
+    end: int,  # of what is known
+) -> bool:
+    "True when another server could see an end of message in what is new"
+    start, buffer = content.inspected, content.buffer
+    if end > start and buffer[end - 1] == 0x0D:
+        end -= 1  # its LF may still be on the way
+    content.inspected = max(start, end)
+    content.bare = content.bare or not crlf_only(buffer, start, end)
+    if not content.bare or content.limits.bare_newline != "reject":
+        return False
+    return _ALMOST_END.search(buffer, max(0, start - 4), end) is not None
+
+# %% ../../nbs/smtp/00_protocol.ipynb #1fa28959
 def _take(
     content: Content,
     piece: bytes,  # starts with CRLF, or in the middle of a line
@@ -240,16 +247,16 @@ def _take(
     piece = unstuff(piece)
     if limits.bare_newline == "normalise" and not crlf_only(piece):
         piece = normalise_newlines(piece)
-    if content._in_header:
+    if content.in_header:
         _count_hops(content, piece)
-    if content._first:
-        piece, content._first = piece[2:], False
+    if content.first:
+        piece, content.first = piece[2:], False
     content.size += len(piece)
     if content.size > limits.max_message_bytes:
         content.fault = (552, "5.3.4", f"The message is larger than {limits.max_message_bytes} bytes")
         if content.size > 2 * limits.max_message_bytes + SLICE:
             content.ended = "size"
-    elif content._received > limits.max_received:
+    elif content.received > limits.max_received:
         content.fault = (554, "5.4.6", f"More than {limits.max_received} Received fields: the message is in a loop")
     elif b"\0" in piece:
         content.fault = (550, "5.6.0", "The message holds a NUL byte (RFC 5321 2.3.7)")
@@ -263,12 +270,12 @@ def _count_hops(
     "Count the Received fields until the empty line that ends the header (RFC 5321 §6.3)"
     end = piece.find(b"\r\n\r\n")
     header = piece if end < 0 else piece[:end]
-    content._in_header = end < 0 and not piece.endswith(b"\r\n")
-    content._received += header.lower().count(b"\nreceived:")
+    content.in_header = end < 0 and not piece.endswith(b"\r\n")
+    content.received += header.lower().count(b"\nreceived:")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #ee0dad24
+# %% ../../nbs/smtp/00_protocol.ipynb #cf9e39a2
 class Replies:
-    "The answering half of a session"
+    "What a session has to say"
 
     def __init__(
         self,
@@ -308,47 +315,18 @@ class Replies:
         self._received.clear()
         events.append(Closed(reason))  # type: ignore[arg-type]
 
-# %% ../../nbs/smtp/00_protocol.ipynb #b5746ad9
-class Session(Replies):
-    "One SMTP conversation, server side (RFC 5321)"
+# %% ../../nbs/smtp/00_protocol.ipynb #b6ac92ef
+class Answers(Replies):
+    "Yes, no, and goodbye"
 
     def __init__(
         self,
-        hostname: str,  # our name, in the greeting and the reply to EHLO
-        limits: Limits | None = None,  # None means the defaults
+        limits: Limits,
     ) -> None:
-        super().__init__(limits or Limits())
-        self.hostname = hostname
-        self.extended = False  # the client said EHLO
+        super().__init__(limits)
         self.smtputf8 = False  # asked for in this transaction
         self.recipients = 0  # accepted in this transaction
-        self._greeted = self._spoken = False  # our first word, the client's first word
-        self._scanned = 0
-        self._content: Content | None = None
         self._late: list[Event] = []  # made while answering, given by the next feed
-
-    def greet(self) -> None:
-        "Say 220; bytes that came before it close the session (early talkers)"
-        self._greeted = self._must_wait = True
-        self._say(220, "", f"{self.hostname} ESMTP gk")
-
-    def feed(
-        self,
-        data: bytes = b"",  # as it came from the wire; empty to go on after an answer
-    ) -> list[Event]:
-        "Events in order; the last one may be a question"
-        events, self._late = self._late, []
-        if self.state is State.CLOSED:
-            return events
-        self._received += data
-        while self._received and self.question is None and self.state is not State.CLOSED:
-            if self._must_wait or not self._greeted:
-                _out_of_turn(self, events)
-            elif self.state is State.DATA:
-                _read_content(self, events)
-            elif not _read_command(self, events):
-                break
-        return events
 
     def accept(self, text: str = "") -> None:
         "Yes to the open question"
@@ -382,6 +360,45 @@ class Session(Replies):
 
 _SENDER_OK = reply_line(250, "2.1.0", "Sender ok")
 _RECIPIENT_OK = reply_line(250, "2.1.5", "Recipient ok")
+
+# %% ../../nbs/smtp/00_protocol.ipynb #c9750b18
+class Session(Answers):
+    "One SMTP conversation, server side (RFC 5321)"
+
+    def __init__(
+        self,
+        hostname: str,  # our name, in the greeting and the reply to EHLO
+        limits: Limits | None = None,  # None means the defaults
+    ) -> None:
+        super().__init__(limits or Limits())
+        self.hostname = hostname
+        self.extended = False  # the client said EHLO
+        self._greeted = self._spoken = False  # our first word, the client's first word
+        self._scanned = 0
+        self._content: Content | None = None
+
+    def greet(self) -> None:
+        "Say 220; bytes that came before it close the session (early talkers)"
+        self._greeted = self._must_wait = True
+        self._say(220, "", f"{self.hostname} ESMTP gk")
+
+    def feed(
+        self,
+        data: bytes = b"",  # as it came from the wire; empty to go on after an answer
+    ) -> list[Event]:
+        "Events in order; the last one may be a question"
+        events, self._late = self._late, []
+        if self.state is State.CLOSED:
+            return events
+        self._received += data
+        while self._received and self.question is None and self.state is not State.CLOSED:
+            if self._must_wait or not self._greeted:
+                _out_of_turn(self, events)
+            elif self.state is State.DATA:
+                _read_content(self, events)
+            elif not _read_command(self, events):
+                break
+        return events
 
 # %% ../../nbs/smtp/00_protocol.ipynb #c8111934
 def _out_of_turn(session: Session, events: list[Event]) -> None:
@@ -420,7 +437,7 @@ def _read_content(session: Session, events: list[Event]) -> None:
         session.question = DataEnd(content.size)
         events.append(session.question)
 
-# %% ../../nbs/smtp/00_protocol.ipynb #f3ee6951
+# %% ../../nbs/smtp/00_protocol.ipynb #74cf84a7
 class Refusal(Exception):
     "A command is not carried out: code, enhanced status and text of the reply"
 
@@ -428,7 +445,7 @@ class Refusal(Exception):
         super().__init__(text)
         self.code, self.status, self.text = code, status, text
 
-
+# %% ../../nbs/smtp/00_protocol.ipynb #3ebfd8e0
 def _read_command(session: Session, events: list[Event]) -> bool:
     "Take one line from the buffer and carry it out; False when there is no whole line yet"
     received = session._received
@@ -453,7 +470,7 @@ def _read_command(session: Session, events: list[Event]) -> bool:
     session._must_wait = session._must_wait or not session.extended
     return True
 
-
+# %% ../../nbs/smtp/00_protocol.ipynb #ca5ae137
 def _carry_out(session: Session, line: bytes, events: list[Event]) -> None:
     "Check the line, find its command in the table, see that its time has come, call its handler; raises Refusal"
     if len(line) > session.limits.max_line_bytes:
