@@ -158,7 +158,8 @@ def test_counting_in_the_terminal(demo):
 
 def test_a_reply_waits_for_approval_then_arrives_threaded(demo):
     shown = ask(demo, "réponds à Bob que j'arrive demain")
-    approval = next(event for event in shown if event["type"] == "approval")
+    approval = next((event for event in shown if event["type"] == "approval"), None)
+    assert approval, shown
     assert approval["name"] == "reply_email"
     with imaplib.IMAP4("127.0.0.1", demo.imap) as client:
         client.login(BOB, PASSWORD)
