@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FolderInUse', 'FolderLock', 'DemoMark', 'Office']
 
-# %% ../nbs/faces/00_office.ipynb #5222dd6a
+# %% ../nbs/faces/00_office.ipynb #4ba09762
 import asyncio
 import fcntl
 import json
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ class DemoMark:
             os.fsync(file.fileno())
         new.rename(folder / "demo.json")
 
-# %% ../nbs/faces/00_office.ipynb #6284a274
+# %% ../nbs/faces/00_office.ipynb #b232b576
 @dataclass
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
@@ -182,7 +182,7 @@ class Office:
         self.delivery = DeliveryWorker(self.settings, self.queue, self.mailboxes, self.directory, self.hub,
                                        await self._outside_address(), self.clock)
         await self.delivery.start()
-        self._started.append(self.delivery.stop)
+        self._started.append(partial(self.delivery.stop, 1.5))  # seconds for a conversation with the outside
 
     async def _outside_address(self) -> tuple[str, int] | None:
         if self.demo is None:

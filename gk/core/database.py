@@ -292,7 +292,7 @@ class _Writer:
             job.result = None
             job.error = job.error or storage_error(error, self.path) or DatabaseError(f"{self.path}: not written: {error}")
 
-# %% ../../nbs/core/02_database.ipynb #a58093c7
+# %% ../../nbs/core/02_database.ipynb #1ffbe038
 class Database:
     """One SQLite file of a data folder: grouped durable writes, snapshot reads."""
 
@@ -339,6 +339,11 @@ class Database:
     def sequences(self) -> set[int]:
         """The numbers of this process's own groups in `change`; the hub forgets them once it has seen them."""
         return self._writer.sequences
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
 
     async def write(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` in the writer's transaction; when this returns, it is on disk. Errors of `fn` are raised here."""
@@ -388,11 +393,11 @@ class Database:
         self._writer.jobs.put(job)
 
     def _reader(self) -> Reader:
+        if self._closed:
+            raise DatabaseError(f"{self.path}: the database is closed")
         reader: Reader | None = getattr(self._local, "reader", None)
         if reader is None:
             with self._lock:
-                if self._closed:
-                    raise DatabaseError(f"{self.path}: the database is closed")
                 reader = self._local.reader = Reader(_connect(self.path, _READER))
                 self._readers.append(reader)
         return reader

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['POLL', 'Subscription', 'Hub']
 
-# %% ../../nbs/core/03_hub.ipynb #3a0f9c27
+# %% ../../nbs/core/03_hub.ipynb #fefe78f2
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -54,7 +55,7 @@ class Subscription:
         topics, self._pending = self._pending, set()
         return topics or None
 
-# %% ../../nbs/core/03_hub.ipynb #08221186
+# %% ../../nbs/core/03_hub.ipynb #e3f99a96
 POLL = 0.25  # seconds between two looks for commits of other processes; DESIGN §2 allows one second
 
 
@@ -119,12 +120,13 @@ class Hub:
             self._task = None
 
     async def _watch(self) -> None:
-        while True:
+        while not self._database.closed:
             await asyncio.sleep(POLL)
             try:
                 self._look()
-            except DatabaseError as error:  # a disk that comes back must find us still watching
-                self._log.warning("hub.look_failed", error=str(error))
+            except (DatabaseError, sqlite3.Error) as error:  # a disk that comes back must find us still watching
+                if not self._database.closed:
+                    self._log.warning("hub.look_failed", error=str(error))
 
     def _look(self) -> None:
         """One look: cheap when nothing was committed, else read the rows of `change` that are new and not our own."""
