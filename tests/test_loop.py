@@ -12,11 +12,12 @@ import pytest
 from gk.accounts.directory import Account
 from gk.agent.context import messages_of, policy_context, tell
 from gk.agent.conversation import APPROVAL_SECONDS, LEASE_SECONDS, Conversations, Event, Gone, NotFound, begin
+from gk.agent.failures import Failures
 from gk.agent.loop import Assistant
 from gk.agent.model import Chunk, Message, ModelError, ScriptedModel, Situation, ToolCall, ToolInfo
 from gk.agent.planner import Planner
 from gk.agent.toy import NOW, Result, ToyRegistry
-from gk.core.database import Database
+from gk.core.database import Database, Transaction
 from gk.core.hub import Hub
 from gk.mcp.policy import Note
 
@@ -537,3 +538,35 @@ async def test_a_count_means_the_list_and_not_the_mail_opened_from_it(office: Of
     assert policy_context(turns, [], []).lists[-1][:2] == ("18", "17")
     turns = tell([*await office.stored(talk.id), Event(99, "user", {"text": "réponds-lui merci"})])
     assert policy_context(turns, [], []).lists[-1] == ("18",)
+
+
+# failures that come later
+
+
+async def test_a_message_that_is_refused_later_shows_where_it_was_asked_for(office: Office) -> None:
+    mine, others = await office.conversations.create(ALICE), await office.conversations.create(BOB)
+    for talk in (mine, others):
+        await office.conversations.append(talk.id, "tool_result", {"name": "send_email", "structured": {"queue_id": 7}})
+    watch = Failures(office.conversations)
+    await watch.start()
+
+    def refused(tx: Transaction) -> None:
+        tx.driver.execute(
+            "INSERT INTO queue (id, sender, account_id, origin, created, size) VALUES (7, ?, 1, 'assistant', ?, 9)",
+            (ALICE.address, office.time),
+        )
+        for address, status in (("zoe@far.example", "bounced"), ("yan@far.example", "sent"), ("xav@far.example", "failed")):
+            row = (7, address, status, "550 nobody\r\nhere")
+            tx.driver.execute("INSERT INTO queue_recipient (queue_id, address, status, last_reply) VALUES (?, ?, ?, ?)", row)
+        tx.notify("queue")
+
+    with office.hub.subscribe(f"conversation:{mine.id}") as changes:
+        office.database.write_now(refused)
+        async with asyncio.timeout(20):
+            while len(await office.stored(mine.id)) < 3:
+                await changes.next(1)
+    await watch.stop()
+    assert await Failures(office.conversations).look() == 0  # a restart repeats nothing
+    texts = [e.payload["text"]["fr"] for e in await office.stored(mine.id) if e.type == "error"]
+    assert len(texts) == 2 and "zoe@far.example" in texts[0] and "550 nobody here" in texts[0]
+    assert types(await office.stored(others.id)) == ["tool_result"]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FAMILIES_FR', 'FAMILIES_EN', 'NOUNS', 'PIECE', 'ROWS', 'HEADER', 'COURTESY', 'COURTESY_FRONT', 'PLEASE_BACK',
-           'THANKS_BACK', 'MOST', 'FURTHER_WORDS', 'SHORT', 'read_families', 'family', 'compile_pattern', 'Row',
-           'read_table', 'without_courtesy', 'vocabulary', 'repairs', 'candidates', 'every_example', 'nearest',
-           'complete']
+           'THANKS_BACK', 'MOST', 'FURTHER_WORDS', 'SHORT', 'SUGGESTIONS', 'read_families', 'family', 'compile_pattern',
+           'Row', 'read_table', 'without_courtesy', 'vocabulary', 'repairs', 'candidates', 'every_example', 'nearest',
+           'complete', 'suggestions']
 
 # %% ../../nbs/agent/06_phrases.ipynb #1932b605
 import re
@@ -665,3 +665,16 @@ def complete(typed: str, language: Language, number: int = 6) -> list[str]:
     texts = [e for _, e in every_example(language)]
     begin = [e for e in texts if fold(e).startswith(start)]
     return [*begin, *(e for e in texts if start in fold(e) and e not in begin)][:number]
+
+# %% ../../nbs/agent/06_phrases.ipynb #dd6621a2
+SUGGESTIONS: Mapping[Language, tuple[str, ...]] = {
+    "fr": ("liste mes mails", "quoi de neuf ?", "lis le dernier mail", "combien de mails non lus ?"),
+    "en": ("list my mail", "what's new?", "open the latest email", "how many unread mails do I have?"),
+}
+
+
+def suggestions(
+    language: str,  # "fr…" is French, all else English
+) -> tuple[str, ...]:
+    """What a person might say first."""
+    return SUGGESTIONS["fr" if language.lower().startswith("fr") else "en"]
