@@ -286,6 +286,9 @@ async def test_quota_refuses_append_copy_and_delivery(mailboxes):
         await mailboxes.copy(inbox.id, [1], (await mailboxes.get(1, "Archive")).id)
     (outcome,) = await mailboxes.deliver([Delivery(1, mail(), maildir.delivery_name(1, 1, 1))])
     assert isinstance(outcome, OverQuota)
+    mailboxes.settings = Settings(mail={"quota_bytes": 5 * len(mail())})  # room for two of these three
+    outcomes = await mailboxes.deliver([Delivery(1, mail(n), maildir.delivery_name(1, n, 1)) for n in (1, 2, 3)])
+    assert [isinstance(outcome, OverQuota) for outcome in outcomes] == [False, False, True]
     await mailboxes.move(inbox.id, [1], (await mailboxes.get(1, "Archive")).id)  # moving takes no room
     await mailboxes.store(inbox.id, [2], "add", Flag.DELETED)
     await mailboxes.expunge(inbox.id)
@@ -309,6 +312,17 @@ async def test_a_delivery_to_a_deleted_mailbox_does_not_hurt_its_neighbours(mail
     assert isinstance(first, MailboxNotFound) and second.uid == 1
     contents = mailboxes.database.read_now(lambda r: r.driver.execute("SELECT count(*) FROM content").fetchone())
     assert contents == (1,)
+
+
+async def test_an_item_that_cannot_be_delivered_does_not_hurt_its_neighbours(mailboxes, tmp_path):
+    name = maildir.delivery_name
+    outcomes = await mailboxes.deliver([
+        Delivery(1, tmp_path / "vanished.eml", name(1, 1, 1)),
+        Delivery(1, mail(), name(1, 2, 1), mailbox="../x"),
+        Delivery(99, mail(), name(1, 3, 1)),
+        Delivery(1, mail(), name(1, 4, 1)),
+    ])
+    assert [type(outcome).__name__ for outcome in outcomes] == ["MessageGone", "MailboxNotFound", "MailboxNotFound", "Entry"]
 
 
 async def test_a_cancelled_caller_leaves_a_whole_delivery(mailboxes):
@@ -529,5 +543,5 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -6,7 +6,7 @@
 __all__ = ['MAX_REFERENCES', 'Outcome', 'Also', 'Arrival', 'moment', 'load', 'publish_arrivals', 'ancestors', 'thread_of',
            'Batch', 'enter_contents', 'enter_arrivals', 'Delivery', 'size_of', 'destinations', 'Ingest']
 
-# %% ../../nbs/mail/06c_ingest.ipynb #7df984ec
+# %% ../../nbs/mail/06c_ingest.ipynb #d33e230e
 import contextlib
 import functools
 import itertools
@@ -24,8 +24,8 @@ from typing import NamedTuple
 from ..core.database import DatabaseError, Reader, Transaction, storage_error
 from . import maildir
 from .digest import Digest, digest
-from .entries import Entries, Entry, NewMessage, check_keywords, enter, next_id
-from .folders import Mailbox, MailboxError, MailboxNotFound, OverQuota, by_name, check_name, drop_contents
+from .entries import Entries, Entry, MessageGone, NewMessage, check_keywords, enter, next_id
+from .folders import FULL, BadName, Mailbox, MailboxError, MailboxNotFound, OverQuota, by_name, check_name, drop_contents
 from .headers import DEFAULT_BOUNDS, Bounds
 from .maildir import File
 
@@ -196,7 +196,7 @@ def enter_arrivals(
     tx.notify("search")
     return [done[position] for position in range(len(arrivals))]
 
-# %% ../../nbs/mail/06c_ingest.ipynb #03a58bbc
+# %% ../../nbs/mail/06c_ingest.ipynb #bd040649
 class Delivery(NamedTuple):
     "A message for one person"
 
@@ -212,9 +212,13 @@ class Delivery(NamedTuple):
 
 def size_of(
     item: Delivery,
-) -> int:
-    "Octets it is going to take"
-    return len(item.prefix) + (len(item.data) if isinstance(item.data, bytes) else item.data.stat().st_size)
+) -> int | None:
+    "Octets it is going to take; None when the file it should be in is not there"
+    if isinstance(item.data, bytes):
+        return len(item.prefix) + len(item.data)
+    with contextlib.suppress(FileNotFoundError):
+        return len(item.prefix) + item.data.stat().st_size
+    return None
 
 
 Outcome = Entry | MailboxError
@@ -226,10 +230,14 @@ def destinations(
     items: Sequence[Delivery],
 ) -> dict[tuple[int, str], Mailbox | None]:
     "Where they go: (account, folder name) → the folder; None where there is none"
-    wanted = {(item.account_id, item.mailbox) for item in items}
-    return {(account, name): by_name(reader, account, check_name(name)) for account, name in wanted}
+    found: dict[tuple[int, str], Mailbox | None] = {}
+    for account, name in {(item.account_id, item.mailbox) for item in items}:
+        found[account, name] = None
+        with contextlib.suppress(BadName):
+            found[account, name] = by_name(reader, account, check_name(name))
+    return found
 
-# %% ../../nbs/mail/06c_ingest.ipynb #62bda3b9
+# %% ../../nbs/mail/06c_ingest.ipynb #9a718cb6
 class Ingest(Entries):
     "Messages on their way into mailboxes"
 
@@ -243,47 +251,44 @@ class Ingest(Entries):
         return await self._whole(self._deliver(items, also))
 
     async def _deliver(self, items: Sequence[Delivery], also: Also) -> list[Outcome]:
-        places = await self._destinations(items)
-        outcomes: list[Outcome] = [MailboxNotFound("There is no such folder.")] * len(items)
-        positions, accepted = [], []
-        for position, item in enumerate(items):
-            place = places[item.account_id, item.mailbox]
-            if isinstance(place, Mailbox):
-                positions.append(position)
-                accepted.append((item, place))
-            elif place:
-                outcomes[position] = place
+        places = await self._places(items)
+        accepted = [(item, place) for item, place in zip(items, places, strict=True) if isinstance(place, Mailbox)]
         arrivals = await self.in_thread(self._prepare, accepted)
 
         def work(tx: Transaction) -> list[Outcome]:
-            for position, outcome in zip(positions, enter_arrivals(tx, arrivals, self.clock()), strict=True):
-                outcomes[position] = outcome
+            entered = iter(enter_arrivals(tx, arrivals, self.clock()))
+            outcomes = [next(entered) if isinstance(place, Mailbox) else place for place in places]
             also(tx, outcomes)
             return outcomes
 
         return await self._enter(arrivals, work)
 
-    async def _destinations(self, items: Sequence[Delivery]) -> dict[tuple[int, str], Mailbox | MailboxError | None]:
-        "Folders, made where a person's inbox is missing; OverQuota for those who have no room"
-        places: dict[tuple[int, str], Mailbox | MailboxError | None] = {}
-        for (account, name), box in self.database.read_now(lambda reader: destinations(reader, items)).items():
-            places[account, name] = box
-            if box is None and name == "INBOX":
-                with contextlib.suppress(sqlite3.IntegrityError, MailboxNotFound):  # the account itself is gone
-                    await self.ensure_defaults(account)
-                    places[account, name] = await self.get(account, name)
-            try:
-                await self.check_room(account, sum(map(size_of, (item for item in items if item.account_id == account))))
-            except OverQuota as error:
-                places[account, name] = error
+    async def _places(self, items: Sequence[Delivery]) -> list[Mailbox | MailboxError]:
+        "Where each item goes, or why it cannot; a missing inbox is made"
+        boxes = self.database.read_now(lambda reader: destinations(reader, items))
+        for account, name in [key for key, box in boxes.items() if box is None and key[1] == "INBOX"]:
+            with contextlib.suppress(sqlite3.IntegrityError, MailboxNotFound):  # the account itself is gone
+                await self.ensure_defaults(account)
+                boxes[account, name] = await self.get(account, name)
+        room = {account: await self.room(account) for account, _ in boxes}
+        places: list[Mailbox | MailboxError] = []
+        for item in items:
+            box, size = boxes[item.account_id, item.mailbox], size_of(item)
+            if box is None or size is None:
+                places.append(MailboxNotFound("There is no such folder.") if box is None else MessageGone("Its file is missing."))
+            elif size > room[item.account_id]:
+                places.append(OverQuota(FULL))
+            else:
+                places.append(box)
+                room[item.account_id] -= size
         return places
 
     def _prepare(self, accepted: Sequence[tuple[Delivery, Mailbox]]) -> list[Arrival]:
         "Steps 1 and 2, in a thread"
-        now, read = self.clock(), dict[tuple[int, bytes], tuple[Digest, bytes | Path]]()
+        now, read = self.clock(), dict[tuple[int | Path, bytes], tuple[Digest, bytes | Path]]()
         arrivals = []
         for item, box in accepted:
-            key = (id(item.data), item.prefix)
+            key = (id(item.data) if isinstance(item.data, bytes) else item.data, item.prefix)
             if key not in read:
                 whole, source = load(item.data, item.prefix)
                 read[key] = digest(whole, self.bounds), source
@@ -308,7 +313,7 @@ class Ingest(Entries):
         box = await self.by_id(mailbox_id)
         key = maildir.unique_name(self.clock())
         item = Delivery(box.account_id, data, key, b"", box.name, int(flags), check_keywords(keywords), internal_date)
-        await self.check_room(box.account_id, size_of(item))
+        await self.check_room(box.account_id, size_of(item) or 0)
         return await self._whole(self._append(box, item))
 
     async def _append(self, box: Mailbox, item: Delivery) -> Entry:
