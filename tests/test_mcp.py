@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import uvicorn
+from conftest import Server
 from mcp import StdioServerParameters
 from mcp.client import Client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
@@ -558,3 +559,24 @@ async def test_a_session_is_bound_to_its_token(house: House) -> None:
             request = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
             async with http.post(f"{url}/mcp", json=request, headers={**headers, "mcp-session-id": session}) as answer:
                 assert answer.status == status
+
+
+async def test_the_whole_server_and_its_command_line(demo: Server) -> None:
+    """`gk-serve --demo`, a token of `gk token add`, a client at /mcp; and `gk token revoke` ends it."""
+    made = await asyncio.to_thread(demo.gk, "token", "add", "--as", "alice@example.test", "--scope", "mail", "--name", "test")
+    token = made.stdout.strip()
+    person = Person()
+    for mode in ERAS:
+        async with connect(demo.url, token, mode=mode, elicitation_callback=person) as client:
+            assert len((await client.list_tools()).tools) == 14
+            listing = await client.call_tool("list_emails", {"limit": 5})
+            assert len(listing.structured_content["items"]) == 5
+            sent = await client.call_tool("send_email", {"to": ["bob@example.test"], "subject": mode, "body": "Hello"})
+            assert not sent.is_error
+    assert len(person.asked) == 2
+    assert (await knock(demo.url))[0] == 401
+    assert (await knock(demo.url, token, Host="rebound.evil.example"))[0] in (400, 403, 421)
+    listed = json.loads((await asyncio.to_thread(demo.gk, "token", "list", "--json")).stdout)
+    number = next(t["id"] for t in listed if t["name"] == "test")
+    await asyncio.to_thread(demo.gk, "token", "revoke", str(number))
+    assert (await knock(demo.url, token))[0] == 401

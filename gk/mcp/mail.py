@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['log', 'WINDOW', 'LABEL', 'Id', 'AnId', 'Ids', 'People', 'Limit', 'Text', 'Day', 'Flag', 'Scope', 'OFFERS', 'CALL',
            'APPROVED', 'quoted', 'fenced', 'who', 'when', 'Item', 'Listing', 'Letter', 'Thread', 'Dispatch', 'Draft',
-           'Change', 'Folders', 'Count', 'link', 'Offer', 'tool', 'answer', 'moment', 'item', 'row', 'listing',
-           'list_emails', 'position', 'head_of', 'read_email', 'search_emails', 'list_folders', 'count_emails',
-           'summarize_thread', 'dispatched', 'send_email', 'reply_email', 'forward_email', 'create_draft', 'move_email',
-           'delete_email', 'flag_email', 'create_folder', 'permitted', 'Call', 'Permission', 'gate', 'guarded',
-           'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer', 'mail_server']
+           'Change', 'Folders', 'Count', 'link', 'Offer', 'tool', 'answer', 'moment', 'item', 'several', 'row',
+           'listing', 'list_emails', 'position', 'head_of', 'read_email', 'search_emails', 'list_folders',
+           'count_emails', 'summarize_thread', 'dispatched', 'send_email', 'reply_email', 'forward_email',
+           'create_draft', 'move_email', 'delete_email', 'flag_email', 'create_folder', 'permitted', 'Call',
+           'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer',
+           'mail_server']
 
 # %% ../../nbs/mcp/02_mail.ipynb #bf393093
 import difflib
@@ -218,7 +219,7 @@ def answer(
     data = structured.model_dump(mode="json", by_alias=True)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
-# %% ../../nbs/mcp/02_mail.ipynb #a5327fd2
+# %% ../../nbs/mcp/02_mail.ipynb #7686554c
 def moment(
     text: str | None,  # checked by `Day`
 ) -> datetime | None:
@@ -231,6 +232,14 @@ def item(summary: Summary) -> Item:
     return Item(**summary.model_dump(), link=link(summary.id))
 
 
+def several(
+    number: int,
+    thing: str = "message",
+) -> str:
+    "1 message, 2 messages"
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def row(
     number: int,  # from 1
     message: Summary,
@@ -241,7 +250,7 @@ def row(
     parts = [f"id {message.id}", when(message.date), *marks, who(message.from_), quoted(message.subject), quoted(message.snippet)]
     return f"{number}. {' · '.join(parts)}"
 
-# %% ../../nbs/mcp/02_mail.ipynb #d7e5d8b9
+# %% ../../nbs/mcp/02_mail.ipynb #c2c65bed
 def listing(
     page: Page,
     folder: str | None,
@@ -255,7 +264,7 @@ def listing(
     # a second later than the last one: a message may come twice, and none that arrived in the same second is left out
     before = (shown.items[-1].date + timedelta(seconds=1)).isoformat()
     tail = [f"There are more: ask again with before={before}."] if page.next else []
-    return answer("\n".join([f"{len(rows)} messages {found}, newest first. {LABEL}", *rows, *tail]), shown)
+    return answer("\n".join([f"{several(len(rows))} {found}, newest first. {LABEL}", *rows, *tail]), shown)
 
 # %% ../../nbs/mcp/02_mail.ipynb #de8fb88a
 @tool("List messages", "read")
@@ -336,12 +345,12 @@ async def search_emails(
     )  # fmt: skip
     return listing(page, place, "found")
 
-# %% ../../nbs/mcp/02_mail.ipynb #14969282
+# %% ../../nbs/mcp/02_mail.ipynb #e3a130e9
 @tool("List folders", "read")
 async def list_folders(mail: Mail) -> Annotated[CallToolResult, Folders]:
     "List the folders with their numbers of messages."
     found = await mail.list_folders()
-    rows = [f"{quoted(f.name, 200)}: {f.messages} messages, {f.unread} unread" for f in found]
+    rows = [f"{quoted(f.name, 200)}: {several(f.messages)}, {f.unread} unread" for f in found]
     return answer("\n".join(rows), Folders(items=found))
 
 
@@ -350,10 +359,10 @@ async def count_emails(mail: Mail, folder: str = "INBOX", unread_only: bool = Fa
     "Count the messages of a folder."
     place = await folder_named(mail, folder)
     number = await mail.count_emails(folder=place.name, unread_only=unread_only)
-    kind = "unread messages" if unread_only else "messages"
-    return answer(f"{number} {kind} in {quoted(place.name)}.", Count(count=number, folder=place.name, unread_only=unread_only))
+    text = f"{several(number, 'unread message' if unread_only else 'message')} in {quoted(place.name)}."
+    return answer(text, Count(count=number, folder=place.name, unread_only=unread_only))
 
-# %% ../../nbs/mcp/02_mail.ipynb #202a0392
+# %% ../../nbs/mcp/02_mail.ipynb #1999fdc9
 @tool("Summarize a conversation", "read")
 async def summarize_thread(mail: Mail, id: Id) -> Annotated[CallToolResult, Thread]:
     "The whole conversation a message belongs to, shortened, to be summarized."
@@ -365,7 +374,7 @@ async def summarize_thread(mail: Mail, id: Id) -> Annotated[CallToolResult, Thre
         letter.text = letter.text[:share]
     parts = [f"{n}. id {e.id} · {when(e.date)} · {who(e.from_)}\n{e.text}" for n, e in enumerate(letters, 1)]
     subject = letters[0].subject if letters else ""
-    text = f"{len(letters)} messages, oldest first: {quoted(subject)}\n{fenced(chr(10).join(parts))}"
+    text = f"{several(len(letters))}, oldest first: {quoted(subject)}\n{fenced(chr(10).join(parts))}"
     return answer(text, Thread(items=letters, subject=subject, count=len(letters)))
 
 # %% ../../nbs/mcp/02_mail.ipynb #3cb634d5
@@ -401,7 +410,7 @@ async def forward_email(mail: Mail, id: Id, to: People, body: str = "") -> Annot
     message = await mail.prepare_forward(id, recipients(to), body)
     return dispatched(message, await mail.send_email(message))
 
-# %% ../../nbs/mcp/02_mail.ipynb #793d9785
+# %% ../../nbs/mcp/02_mail.ipynb #7cbbacf7
 @tool("Save a draft", "write")
 async def create_draft(mail: Mail, to: People = (), subject: str = "", body: str = "") -> Annotated[CallToolResult, Draft]:
     "Save a message without sending it."
@@ -416,15 +425,15 @@ async def move_email(mail: Mail, ids: Ids, folder: str) -> Annotated[CallToolRes
     "Move messages to another folder."
     place = await folder_named(mail, folder)
     await mail.move_email(ids, place.name)
-    return answer(f"Moved {len(ids)} to {quoted(place.name)}.", Change(ids=ids, count=len(ids), folder=place.name))
+    return answer(f"Moved {several(len(ids))} to {quoted(place.name)}.", Change(ids=ids, count=len(ids), folder=place.name))
 
-# %% ../../nbs/mcp/02_mail.ipynb #104c2a34
+# %% ../../nbs/mcp/02_mail.ipynb #3fb2a585
 @tool("Delete messages", "write", destructive=True)
 async def delete_email(mail: Mail, ids: Ids) -> Annotated[CallToolResult, Change]:
     "Put messages into the Trash; from the Trash, delete them for good."
     gone = (await look(mail, "delete_email", {"ids": ids})).preview.for_good
     await mail.delete_email(ids)
-    text = f"Deleted {len(ids)} for good." if gone else f"{len(ids)} in the Trash now."
+    text = f"Deleted {several(len(ids))} for good." if gone else f"Put {several(len(ids))} into the Trash."
     return answer(text, Change(ids=ids, count=len(ids), folder=None if gone else "Trash", for_good=gone))
 
 
@@ -434,7 +443,7 @@ async def flag_email(
 ) -> Annotated[CallToolResult, Change]:
     "Mark messages as read, unread, important, or with a keyword."
     await mail.flag_email(ids, flag)
-    return answer(f"Marked {len(ids)} as {quoted(flag)}.", Change(ids=ids, count=len(ids), flag=flag))
+    return answer(f"Marked {several(len(ids))} as {quoted(flag)}.", Change(ids=ids, count=len(ids), flag=flag))
 
 # %% ../../nbs/mcp/02_mail.ipynb #aa121b97
 @tool("Create a folder", "write")
