@@ -1,0 +1,396 @@
+"""The page in a real browser: by mouse, by keyboard, on a phone, without scripts, and through a broken connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from web_office import ALICE, BOB, PASSWORD, Site, web_office
+
+if os.environ.get("REQUIRE_PEERS") == "1":
+    import playwright.async_api as playwright
+else:
+    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed (pip install -e '.[dev]')")
+expect = playwright.expect
+pytestmark = pytest.mark.xdist_group("browser")
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-default-apps", "--no-first-run",
+]  # fmt: skip
+
+
+def letter(sender: str, subject: str, text: str, number: int) -> bytes:
+    head = f"From: {sender}\nTo: alice@example.test\nSubject: {subject}\nMessage-ID: <{number}@example.test>\n"
+    return f"{head}MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n{text}\n".encode()
+
+
+HTML = b"""From: Eve <eve@evil.example>
+To: alice@example.test
+Subject: Newsletter
+MIME-Version: 1.0
+Content-Type: text/html; charset=utf-8
+
+<p style="color:#b00">Hello <b>reader</b></p><img src="https://evil.example/pixel.png"><script>document.title = "owned"</script>
+<style>body { background: url(https://evil.example/b.png) }</style><a href="https://evil.example/">offer</a>
+"""
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path) -> AsyncIterator[Site]:
+    async with web_office(tmp_path) as site:
+        await site.deliver(letter("Claire Petit <claire@example.test>", "Photos", "Les voici.", 1))
+        await site.deliver(letter("Bob Durand <bob@example.test>", "Jeudi", "Est-ce que jeudi te convient ?", 2))
+        await site.deliver(letter("Emma Wilson <emma@example.test>", "Training plan", "Here it is.", 3))
+        yield site
+
+
+class Window:
+    """A page that remembers everything it should not have done."""
+
+    def __init__(self, page: Any, site: Site) -> None:
+        self.page, self.site, self.complaints = page, site, []
+        page.on("console", lambda message: message.type in ("error", "warning") and self.complain(message.text))
+        page.on("pageerror", lambda error: self.complain(str(error)))
+        page.on("request", lambda request: self.look(request.url))
+        page.on("websocket", lambda socket: self.look(socket.url))
+
+    def look(self, url: str) -> None:
+        if urlsplit(url).netloc != urlsplit(self.site.url).netloc:
+            self.complaints.append(f"asked another host: {url}")
+
+    def complain(self, text: str) -> None:
+        if "WebSocket connection" not in text and "ERR_CONNECTION" not in text:  # a connection that was cut on purpose
+            self.complaints.append(text)
+
+    async def sign_in(self, address: str = ALICE) -> None:
+        await self.page.goto(self.site.url)
+        await self.page.fill("#email", address)
+        await self.page.fill("#password", PASSWORD)
+        await self.page.keyboard.press("Enter")
+        await self.page.locator("#ask").wait_for()
+
+    async def say(self, text: str) -> None:
+        """Says it, and waits until the assistant has finished."""
+        before = await self.page.locator(".gk-turn-user").count()
+        await self.page.fill("#ask", text)
+        await self.page.press("#ask", "Enter")
+        await self.page.locator(".gk-turn-user").nth(before).wait_for()
+        await expect(self.page.locator("#working")).to_be_hidden(timeout=15_000)
+
+    async def numbers(self) -> int:
+        """The last event number this page has seen."""
+        return await self.page.locator("#log .gk-turn").count()
+
+
+@pytest_asyncio.fixture
+async def window(site, peer) -> AsyncIterator[Callable[..., Any]]:
+    """`await window(locale=…, viewport=…)` opens a page; at the end none of them may have complained."""
+    chromium = peer("chromium")
+    windows: list[Window] = []
+    async with playwright.async_playwright() as engine:
+        browser = await engine.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+
+        async def opened(width: int = 1280, height: int = 800, locale: str = "fr-FR", **more: Any) -> Window:
+            context = await browser.new_context(viewport={"width": width, "height": height}, locale=locale, **more)
+            window = Window(await context.new_page(), site)
+            windows.append(window)
+            return window
+
+        yield opened
+        await browser.close()
+    assert [complaint for window in windows for complaint in window.complaints] == []
+
+
+async def arrived(site: Site, count: int) -> list[Any]:
+    """Bob's mail, once there is that much of it."""
+    for _ in range(250):
+        items = (await site.mail(site.bob).list_emails()).items
+        if len(items) >= count:
+            return items
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not arrive")
+
+
+async def test_the_main_job_from_sign_in_to_the_approved_reply(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await expect(page.get_by_role("heading", name="Bonjour Alice")).to_be_visible()
+    await alice.say("liste mes mails")
+    cards = page.locator("#log .gk-cards > li")
+    await expect(cards).to_have_count(3)
+    await expect(cards.nth(1)).to_contain_text("Bob Durand")
+    await expect(cards.nth(1)).to_contain_text("Non lu")
+    await cards.nth(1).locator("summary").click()
+    await expect(cards.nth(1).locator(".gk-text")).to_contain_text("Est-ce que jeudi te convient ?")
+    await expect(page.locator("#list .gk-item", has_text="Bob Durand").locator(".gk-dot")).to_have_count(0)
+    await alice.say("lis le deuxième")
+    await expect(page.locator("#log .gk-card[open] .gk-text").last).to_contain_text("jeudi te convient")
+    await alice.say("réponds à Bob que j'arrive demain")
+    card = page.locator("form.gk-approval")
+    await expect(card.locator("textarea")).to_have_value("J'arrive demain.")
+    await expect(card).to_contain_text("bob@example.test")
+    assert (await site.mail(site.bob).list_emails()).items == []
+    await card.locator("textarea").fill("J'arrive demain, vers dix heures.")
+    await card.get_by_role("button", name="Envoyer").click()
+    await expect(page.locator(".gk-is-decided")).to_contain_text("Vous avez accepté")
+    (mail,) = await arrived(site, 1)
+    read = await site.mail(site.bob).read_email(mail.id)
+    assert "vers dix heures" in read.text and read.in_reply_to == "2@example.test" and mail.subject == "Re: Jeudi"
+
+
+async def test_english_browser_english_page(site, window):
+    page = (alice := await window(locale="en-GB")).page
+    await page.goto(site.url)
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    await alice.sign_in()
+    await expect(page.get_by_role("heading", name="Hello Alice")).to_be_visible()
+    await page.get_by_role("button", name="list my mail").click()
+    await expect(page.locator("#log .gk-cards > li")).to_have_count(3)
+
+
+async def test_a_broken_connection_loses_nothing_and_repeats_nothing(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await alice.say("combien de mails non lus ?")
+    before = await page.locator("#log .gk-turn").count()
+    conversation = await page.locator("#log").get_attribute("data-conversation")
+    for connection in list(site.server.server_state.connections):
+        connection.transport.abort()
+    async for _ in site.office.assistant.say(site.alice, conversation, "liste mes mails", language="fr"):
+        pass
+    await expect(page.locator("#log .gk-cards > li")).to_have_count(3)
+    await expect(page.locator("#log .gk-turn-user")).to_have_count(2)
+    await expect(page.locator("#offline")).to_be_hidden()
+    live = await page.locator("#log .gk-turn").count()
+    assert live > before
+    await page.reload()
+    await expect(page.locator("#log .gk-turn")).to_have_count(live)
+    await alice.say("aide")
+    await expect(page.locator("#log .gk-turn-user")).to_have_count(3)
+
+
+async def test_what_could_not_be_sent_stays_in_the_composer(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await page.route_web_socket("**/ws**", lambda socket: socket.close())
+    for connection in list(site.server.server_state.connections):
+        connection.transport.abort()
+    await expect(page.locator("#offline")).to_be_visible(timeout=10_000)
+    await page.fill("#ask", "liste mes mails")
+    await page.press("#ask", "Enter")
+    await expect(page.locator("#ask")).to_have_value("liste mes mails")
+    await expect(page.locator(".gk-turn-user")).to_have_count(0)
+
+
+async def test_new_mail_appears_by_itself_and_is_announced(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await expect(page.locator("#list .gk-item")).to_have_count(3)
+    await site.deliver(letter("Zoé <zoe@example.test>", "Coucou", "C'est moi.", 9))
+    await expect(page.locator("#list .gk-item")).to_have_count(4, timeout=5000)
+    await expect(page.locator("#list .gk-item").first).to_contain_text("Zoé")
+    await expect(page.get_by_role("status").locator(".gk-toast")).to_contain_text("Nouveau message de Zoé")
+    await expect(page.locator("#folders .gk-count").first).to_contain_text("4")
+
+
+async def test_at_360_px_nothing_is_cut_off(site, window):
+    page = (alice := await window(width=360, height=740, has_touch=True)).page
+
+    async def fits() -> None:
+        wide = await page.evaluate("""[...document.querySelectorAll("body *")]
+            .filter((e) => e.getBoundingClientRect().right > 361 && e.checkVisibility()).map((e) => e.outerHTML.slice(0, 120))""")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360, wide
+
+    await page.goto(site.url)
+    await fits()
+    await alice.sign_in()
+    await fits()
+    await alice.say("liste mes mails")
+    await fits()
+    await alice.say("réponds à Bob que j'arrive demain")
+    await expect(page.locator("form.gk-approval button").first).to_be_in_viewport()
+    await fits()
+    await expect(page.locator("#mailbox")).to_be_hidden()
+    await page.get_by_role("link", name="Courrier").tap()
+    await expect(page.locator("#log")).to_be_hidden()
+    await fits()
+    await page.locator("#list .gk-item", has_text="Bob").tap()
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_visible()
+    await fits()
+    for button in await page.locator(".gk-reading-top .gk-button").all():
+        box = await button.bounding_box()
+        assert box["width"] >= 24 and box["height"] >= 24, "WCAG 2.5.8"
+    await page.get_by_role("link", name="Répondre").tap()
+    await expect(page.locator("#ask")).to_be_focused()
+    await expect(page.locator("#ask")).to_have_value("Réponds à Bob Durand que ")
+
+
+async def test_by_keyboard_alone(site, window):
+    page = (alice := await window()).page
+    await page.goto(site.url)
+    await page.keyboard.type(ALICE)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.locator("#ask").wait_for()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Aller à la conversation")).to_be_focused()
+    await expect(page.get_by_role("link", name="Aller à la conversation")).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#ask")).to_be_focused()
+    await page.keyboard.type("liste mes mails")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#log .gk-cards > li")).to_have_count(3)
+    await expect(page.locator("#working")).to_be_hidden()
+    for _ in range(3):  # from the composer back to the second card
+        await page.keyboard.press("Shift+Tab")
+        if await page.evaluate("document.activeElement.closest('li')?.textContent.includes('Bob Durand') ?? false"):
+            break
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#log .gk-card[open] .gk-text")).to_contain_text("jeudi te convient")
+    outline = await page.evaluate(
+        "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"
+    )
+    assert outline == "solid2px", "focus can be seen"
+    await page.focus("#ask")
+    await page.keyboard.type("réponds à Bob que j'arrive demain")
+    await page.keyboard.press("Enter")
+    send = page.locator("form.gk-approval").get_by_role("button", name="Envoyer")
+    await send.wait_for()
+    for _ in range(8):
+        await page.keyboard.press("Shift+Tab")
+        if await send.evaluate("element => element === document.activeElement"):
+            break
+    await expect(send).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".gk-is-decided")).to_be_visible()
+    await expect(page.locator("#ask")).to_be_focused()
+    await arrived(site, 1)
+    assert alice.complaints == []
+
+
+async def test_escape_closes_and_returns_the_focus(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    item = page.locator("#list .gk-item", has_text="Bob")
+    await item.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#list .gk-item", has_text="Bob")).to_be_focused()
+
+
+async def test_actions_on_an_open_mail(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await page.locator("#list .gk-item", has_text="Claire").click()
+    await page.get_by_role("button", name="Archiver").click()
+    await expect(page.get_by_role("status").locator(".gk-toast")).to_contain_text("Archivé")
+    await expect(page.locator("#list .gk-item")).to_have_count(2)
+    await page.locator("#folders").get_by_role("link", name="Archives").click()
+    await expect(page.locator("#list .gk-item")).to_have_count(1)
+    await expect(page.locator("#list-title")).to_have_text("Archives")
+
+
+async def test_html_mail_runs_nothing_and_fetches_nothing(site, window):
+    await site.deliver(HTML)
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await page.locator("#list .gk-item", has_text="Newsletter").click()
+    await page.locator(".gk-original > summary").click()
+    frame = page.frame_locator(".gk-frame")
+    await expect(frame.locator("b")).to_have_text("reader")
+    assert await frame.locator("p").evaluate("element => getComputedStyle(element).color") == "rgb(187, 0, 0)", (
+        "its own style stays"
+    )
+    assert await page.title() != "owned"
+    await expect(frame.locator(".link-target")).to_have_text("(evil.example)")
+
+
+async def test_pictures_of_strangers_only_after_a_click(site, window):
+    await site.deliver(HTML)
+    page = (alice := await window()).page
+    asked: list[str] = []
+    await page.context.route("https://evil.example/**", lambda route: (asked.append(route.request.url), route.abort())[1])
+    await alice.sign_in()
+    await page.locator("#list .gk-item", has_text="Newsletter").click()
+    await page.locator(".gk-original > summary").click()
+    await page.frame_locator(".gk-frame").locator("b").wait_for()
+    await page.wait_for_timeout(200)
+    assert asked == []
+    await page.get_by_role("link", name="Charger les images").click()
+    for _ in range(100):
+        if asked:
+            break
+        await page.wait_for_timeout(50)
+    assert asked == ["https://evil.example/pixel.png"]
+    alice.complaints.clear()  # the picture was asked for; that it was not delivered is the browser's complaint
+
+
+async def test_without_scripts(site, window):
+    page = (alice := await window(java_script_enabled=False)).page
+    await alice.sign_in()
+    await page.fill("#ask", "liste mes mails")
+    await page.locator(".gk-send").click()
+    await expect(page.locator("#log .gk-cards > li")).to_have_count(3)
+    await page.fill("#ask", "réponds à Bob que j'arrive demain")
+    await page.locator(".gk-send").click()
+    await page.locator("form.gk-approval").get_by_role("button", name="Envoyer").click()
+    await expect(page.locator(".gk-is-decided")).to_be_visible()
+    await arrived(site, 1)
+    await page.locator("#list .gk-item", has_text="Claire").click()
+    await expect(page.locator("#reading")).to_contain_text("Les voici.")
+    await page.get_by_role("button", name="Archiver").click()
+    await expect(page.locator("#list .gk-item")).to_have_count(2)
+    await page.locator(".menu-account summary").click()
+    await page.get_by_role("button", name="Se déconnecter").click()
+    await expect(page.locator("#password")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_light_and_dark(site, window, scheme):
+    page = (alice := await window(color_scheme=scheme)).page
+    await alice.sign_in()
+    ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(250, 249, 246)", "dark": "rgb(20, 22, 21)"}[scheme]
+
+
+async def test_a_revoked_session_leads_to_the_sign_in_page(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    for token in await site.office.credentials.tokens(site.alice):
+        await site.office.credentials.revoke(token.id)
+    await expect(page.locator("#password")).to_be_visible(timeout=5000)
+
+
+async def test_two_windows_see_the_same_conversation(site, window):
+    one, two = await window(), await window(locale="en-GB")
+    await one.sign_in()
+    await two.page.context.add_cookies(await one.page.context.cookies())
+    await two.page.goto(site.url)
+    await one.say("liste mes mails")
+    await expect(two.page.locator("#log .gk-cards > li")).to_have_count(3)
+    await expect(two.page.locator("#log .gk-turn-user")).to_have_count(1)
+    await one.say("réponds à Bob que j'arrive demain")
+    await two.page.get_by_role("button", name="Refuse").click()
+    await expect(one.page.locator(".gk-is-decided")).to_contain_text("Vous avez refusé")
+    assert (await site.office.queue.status())["sent"] == 0 and (await site.mail(site.bob).list_emails()).items == []
+
+
+async def test_a_screen_reader_finds_names_and_regions(site, window):
+    page = (alice := await window(locale="en-GB")).page
+    await alice.sign_in()
+    await alice.say("list my mail")
+    for role, name in (("main", None), ("navigation", "Folders"), ("log", "Conversation"), ("textbox", "Your request"),
+                       ("button", "Send"), ("region", "Messages"), ("region", "Mail")):  # fmt: skip
+        await expect(page.get_by_role(role, name=name) if name else page.get_by_role(role)).to_have_count(1)
+    names = [await item.inner_text() for item in await page.locator("#log .gk-cards summary").all()]
+    assert len(names) == 3 and all("Unread" in name for name in names)
+    assert BOB not in await page.locator("#log").inner_text(), "a name is shown where there is one"
