@@ -356,6 +356,17 @@ async def test_the_approval_of_one_effect_is_for_that_effect(house: House) -> No
     assert await house.mail().count_emails("Trash") == 1
 
 
+async def test_back_to_the_inbox(house: House) -> None:
+    """"Remets-le dans la boîte de réception": the inbox is meant, though nobody typed INBOX."""
+    tools = registry(house)
+    await house.mail().move_email([house.first], "Archive")
+    prepared = await tools.prepare(house.alice, "move_email", {"ids": [house.first], "folder": "INBOX"})
+    context = Context(words=("mets-le dans la boîte de réception",), ids=frozenset([house.first]), untrusted=(HOSTILE,))
+    decision = judge("move_email", prepared.args, prepared.facts, context)
+    assert decision.action == "run"
+    assert not (await tools.call(house.alice, "move_email", prepared.args, decision.digest)).is_error
+
+
 async def test_two_people_at_once_do_not_mix(house: House) -> None:
     tools = registry(house)
     results = await asyncio.gather(

@@ -117,6 +117,13 @@ def test_taint_asks_whatever_the_table_says(tool: str, args: dict[str, Any], fac
     assert decision.warnings
 
 
+@pytest.mark.parametrize(("words", "folder", "target"), [("annule", "INBOX", "\\Inbox"), ("undo that", "Famille", "")])
+def test_undoing_needs_no_folder_name(words: str, folder: str, target: str) -> None:
+    args = {"ids": ["1"], "folder": folder}
+    assert judge("move_email", args, Facts(target=target), said("archive le premier", words)).action == "run"
+    assert judge("move_email", args, Facts(target=target), said(words, "liste mes mails")).action == "ask"
+
+
 def test_without_text_of_strangers_a_composed_body_is_no_taint() -> None:
     args = {"to": [BOB], "subject": "Rendez-vous", "body": "Cher Bob, je serai là."}
     assert not judge("send_email", args, Facts(), said("dis à Bob que je viens", untrusted=())).tainted

@@ -516,7 +516,7 @@ def address_taint(
             warnings.append(note("homonym", name=facts.names[key], address=key, known=others))
     return warnings
 
-# %% ../../nbs/mcp/00_policy.ipynb #04376190
+# %% ../../nbs/mcp/00_policy.ipynb #7fbb22c9
 _USES: dict[str, frozenset[str]] = {
     "\\Inbox": _set("inbox reception"),
     "\\Archive": _set("archive archives archiver archivez"),
@@ -525,6 +525,7 @@ _USES: dict[str, frozenset[str]] = {
     "\\Drafts": _set("brouillon brouillons draft drafts"),
     "\\Sent": _set("envoyes sent"),
 }
+_UNDOING = _set("annule annuler annulez undo restaure restaurer restaurez retablis remets restore revert")  # back where it was
 
 
 def id_taint(
@@ -548,9 +549,10 @@ def text_taint(
     if not context.exposed:
         return []
     said = {token for w in context.words for token in tokens(w)}
+    undone = not _UNDOING.isdisjoint(tokens(context.words[-1])) if context.words else False
     warnings = []
     for name, text in effect.texts.items():
-        by_use = name == "folder" and bool(said & _USES.get(facts.target, frozenset()))
+        by_use = name == "folder" and bool(said & _USES.get(facts.target, frozenset()) or undone)
         if not by_use and not typed(text, context.words):
             warnings.append(note("text", name=name))
     return warnings

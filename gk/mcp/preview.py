@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_MAILS', 'Looking', 'LOOKS', 'VERBS', 'Recipient', 'Preview', 'Look', 'looks', 'shortened', 'one_line',
            'recipient', 'recipients', 'addressed', 'written', 'look_at_sending', 'look_at_drafting', 'look_at_replying',
-           'look_at_forwarding', 'folder_named', 'look_at_moving', 'look_at_deleting', 'look_at_flagging',
+           'look_at_forwarding', 'folder_named', 'use_of', 'look_at_moving', 'look_at_deleting', 'look_at_flagging',
            'look_at_making_a_folder', 'look', 'card_text']
 
 # %% ../../nbs/mcp/01_preview.ipynb #a2e6b17a
@@ -196,7 +196,7 @@ async def look_at_forwarding(mail: Mail, args: Mapping[str, Any]) -> Look:
     found = await addressed(mail, people)
     return Look(Facts(**_reaching(found)), _prepared("forward_email", args, message, found, about))
 
-# %% ../../nbs/mcp/01_preview.ipynb #d1cec584
+# %% ../../nbs/mcp/01_preview.ipynb #0ad54583
 async def folder_named(
     mail: Mail,
     name: str,  # as the model or person wrote it
@@ -212,14 +212,21 @@ async def folder_named(
     hint = f" Did you mean “{near[0]}”?" if near else f" There are {', '.join(names[:12])}."
     raise FolderNotFound(f"There is no folder “{name[:80]}”.{hint}")
 
-# %% ../../nbs/mcp/01_preview.ipynb #a54f7175
+
+def use_of(
+    folder: Folder,
+) -> str:
+    "What a folder is for (RFC 6154; the inbox has no attribute there). A Trash that lost its own is one all the same"
+    return folder.special_use or {"INBOX": "\\Inbox", "Trash": "\\Trash"}.get(folder.name, "")
+
+# %% ../../nbs/mcp/01_preview.ipynb #4be7c673
 async def _mails(mail: Mail, args: Mapping[str, Any]) -> tuple[list[Summary], dict[str, str]]:
     "The messages that `ids` names, and the special use of the folder each is in"
     ids = listed(args["ids"])
     if not ids or len(ids) > MAX_MAILS:
         raise Invalid(f"Name between 1 and {MAX_MAILS} messages.")
     found = await mail.summaries(list(dict.fromkeys(ids)))
-    uses = {f.name: f.special_use or ("\\Trash" if f.name == "Trash" else "") for f in await mail.list_folders()}
+    uses = {f.name: use_of(f) for f in await mail.list_folders()}
     return found, {m.id: uses.get(m.folder, "\\Trash") for m in found}
 
 
@@ -229,7 +236,7 @@ async def look_at_moving(mail: Mail, args: Mapping[str, Any]) -> Look:
     target = await folder_named(mail, str(args["folder"]))
     emails, places = await _mails(mail, args)
     preview = Preview(tool="move_email", emails=emails, folder=target.name)
-    return Look(Facts(places=places, target=target.special_use or ""), preview)
+    return Look(Facts(places=places, target=use_of(target)), preview)
 
 
 @looks("delete_email")
