@@ -87,7 +87,7 @@ def moment(voice: Voice, when: datetime | None) -> str:
     local = when.astimezone(voice.now.tzinfo)
     return f"{day(voice, when)} {voice('à', 'at')} {local:%H:%M}"
 
-# %% ../../nbs/agent/09_answers.ipynb #50cb87d7
+# %% ../../nbs/agent/09_answers.ipynb #c612b815
 def capital(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
@@ -109,7 +109,7 @@ def folder_title(voice: Voice, name: str) -> str:
     said = voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, ""))
     return capital(re.sub(r"^(?:la|les|the) ", "", said)) or plain(name)
 
-
+# %% ../../nbs/agent/09_answers.ipynb #699f026f
 def conditions(voice: Voice, wanted: Wanted) -> str:
     """What was asked for, in words that follow "messages"."""
     end = wanted.before - timedelta(seconds=1) if wanted.before else None

@@ -16,7 +16,7 @@ from typing import Literal
 
 from .words import Language, Words, quotations
 
-# %% ../../nbs/agent/04_bodies.ipynb #f05801e3
+# %% ../../nbs/agent/04_bodies.ipynb #7bd4bc7f
 Manner = Literal["literal", "free", "say", "do", "ask"]  # "free": no marker, "réponds-lui merci"
 CLITIC = r"(?:lui |leur |him |her |them |nous |moi )?"
 INFORM = (
@@ -32,6 +32,7 @@ QUESTION_FR = r"(?:si|s'|quand|ou|comment|pourquoi|combien|qui|quel|quelle|quels
 QUESTION_EN = r"(?:if|whether|when|where|how|why|who|what|which)"
 WITH_TEXT = r"(?:avec (?:le |pour )?(?:texte|corps|message)|with (?:the )?(?:text|body|message)|texte|body|message)"
 
+# %% ../../nbs/agent/04_bodies.ipynb #2a9f4414
 # the first to match wins; of two that match at the same place the one that stands first here
 MARKERS: tuple[tuple[Manner, str], ...] = (
     ("ask", rf" {ASKING_FR} {CLITIC}(?={QUESTION_FR}\b|s' )"),
@@ -53,7 +54,7 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
 )
 COMPILED_MARKERS = tuple((manner, re.compile(pattern)) for manner, pattern in MARKERS)
 
-
+# %% ../../nbs/agent/04_bodies.ipynb #eb0bb350
 def split_body(
     words: Words,
 ) -> tuple[Words, Manner | None, int]:
@@ -106,12 +107,12 @@ def second_person_en(verb: str) -> str:
         return verb[:-3] + "y"
     return verb[:-1] if verb.endswith("s") and not verb.endswith("ss") else verb
 
-# %% ../../nbs/agent/04_bodies.ipynb #f544b6f0
+# %% ../../nbs/agent/04_bodies.ipynb #3d38cc8c
 HE_FR = re.compile(r"\b(?:il|elle) ((?:n['’] ?|ne |l['’] ?|le |la |les |y |en |m['’] ?|me |nous )*)(\w+)", re.IGNORECASE)
 SI_FR = re.compile(r"\bs['’] ?il\b", re.IGNORECASE)
 HE_EN = re.compile(r"\b(?:he|she|they) (\w+(?:n't)?)", re.IGNORECASE)
 
-
+# %% ../../nbs/agent/04_bodies.ipynb #9772575a
 def to_you(text: str, language: Language) -> str:
     """The first "he" or "she" of a reported question becomes "you"."""
     if language == "fr":
@@ -144,7 +145,7 @@ def compose_body(
         return f"Could you tell me {CAPITAL_I.sub('I', question)}?"
     return sentence(text, language)
 
-# %% ../../nbs/agent/04_bodies.ipynb #10366c75
+# %% ../../nbs/agent/04_bodies.ipynb #e5aa01b2
 @dataclass(frozen=True)
 class Dictated:
     """A message as far as it was dictated; what was not said is empty."""
@@ -194,7 +195,7 @@ def split_parts(
     parts[""] = words.cut(0, max(found[0][0] - 2, 0)) if found else words.text
     return parts
 
-
+# %% ../../nbs/agent/04_bodies.ipynb #a8740886
 def _said(found: list[tuple[int, int, str]], name: str) -> bool:
     """A part is said once; inside a subject or a topic "à" and "pour" are ordinary words."""
     return any(n == name for _, _, n in found) or (name == "to" and bool(found) and found[-1][2] in ("subject", "about"))

@@ -107,7 +107,7 @@ def system_prompt(name: str, address: str, now: datetime, language: str) -> str:
         "Sending and deleting may need the person's approval; that is asked for you. If it is refused, accept it."
     )
 
-# %% ../../nbs/agent/13_context.ipynb #4b78675c
+# %% ../../nbs/agent/13_context.ipynb #1a8421e3
 READS = ("list_emails", "search_emails", "read_email", "summarize_thread")
 HOMELY = ("count_emails", "list_folders", "create_folder", "flag_email", "move_email", "delete_email")  # carry no stranger's text
 
@@ -121,7 +121,7 @@ def own_words(turns: Iterable[Told]) -> list[str]:
         words += [text for e in turn.of("tool_result") for text in e.payload.get("typed") or ()]
     return words
 
-
+# %% ../../nbs/agent/13_context.ipynb #c9065c14
 def ids_in(structured: Any) -> tuple[str, ...]:
     """The ids of mail in the structured half of a result, in order."""
     if not isinstance(structured, Mapping):

@@ -132,7 +132,7 @@ def read_approval(reader: Reader, conversation: str, approval: str) -> Approval 
         return None
     return Approval(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5], bool(row[6]), row[7])
 
-# %% ../../nbs/agent/12_conversation.ipynb #efd7e0c4
+# %% ../../nbs/agent/12_conversation.ipynb #921c16e4
 COLUMNS = tuple(conversation_table.c[name] for name in ("id", "account_id", "title", "created", "updated"))
 
 
@@ -196,7 +196,7 @@ class Conversations:
         """A card of this conversation."""
         return await self.database.read(lambda r: read_approval(r, conversation, approval))
 
-
+# %% ../../nbs/agent/12_conversation.ipynb #8f193461
 def _delete(tx: Transaction, conversation: str) -> None:
     """Everything of a conversation."""
     for table in (event_table, approval_table):

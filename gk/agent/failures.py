@@ -43,7 +43,7 @@ def failures(reader: Reader, since: float) -> list[Failure]:
     """What people sent after a moment (unix seconds) and did not arrive."""
     return [Failure(*row) for row in reader.driver.execute(FAILED, (since,))]
 
-# %% ../../nbs/agent/15_failures.ipynb #a4a8caad
+# %% ../../nbs/agent/15_failures.ipynb #6930b0e2
 def sentence(failure: Failure) -> dict[str, str]:
     """What the person reads, in both languages."""
     reply = " ".join(failure.reply.split())[:200]
@@ -52,7 +52,7 @@ def sentence(failure: Failure) -> dict[str, str]:
         "en": f"The message to {failure.address} could not be delivered: {reply}",
     }
 
-
+# %% ../../nbs/agent/15_failures.ipynb #a027cdca
 def say_failure(tx: Transaction, failure: Failure, now: float) -> str | None:
     """Add the event where the message was asked for, once; the conversation's id, or None."""
     row = tx.driver.execute(ASKED_IN, (failure.account_id, failure.queue_id)).fetchone()

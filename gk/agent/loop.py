@@ -184,7 +184,7 @@ async def within(work: Work, awaitable: Awaitable[T]) -> T:
     """Wait for something no longer than the turn may last. Raises TimeoutError."""
     return await asyncio.wait_for(awaitable, max(0.0, work.deadline - asyncio.get_running_loop().time()))
 
-# %% ../../nbs/agent/14_loop.ipynb #60b6ffed
+# %% ../../nbs/agent/14_loop.ipynb #d389209e
 def local_now() -> datetime:
     """The time here, with its zone."""
     return datetime.now().astimezone()
@@ -280,7 +280,7 @@ class Assistant:
         for event in ending.events:
             yield event
 
-
+# %% ../../nbs/agent/14_loop.ipynb #6864c0f5
 def spoken(text: str, language: str | None) -> str:
     """The language of a request, or the page's."""
     return language_of(read_words(text[:500]), "fr" if (language or "").lower().startswith("fr") else "en")
@@ -322,7 +322,7 @@ async def closing(
         raise
     await end("done")
 
-# %% ../../nbs/agent/14_loop.ipynb #23172d1d
+# %% ../../nbs/agent/14_loop.ipynb #09c553e8
 @dataclass
 class Response:
     """What a model said in one step."""
@@ -357,7 +357,7 @@ async def respond(assistant: Assistant, work: Work, into: Response) -> AsyncIter
         if hasattr(stream, "aclose"):
             await stream.aclose()
 
-
+# %% ../../nbs/agent/14_loop.ipynb #ced94fc8
 async def run(assistant: Assistant, work: Work) -> AsyncGenerator[Event, None]:
     """Model and tools in turn, until there is an answer, a card or a limit."""
     while True:
@@ -399,7 +399,7 @@ async def stop(work: Work, key: str, **values: object) -> Event:
     """End the turn at a limit, in words."""
     return work.note(await work.turn.add("answer", {"text": words(key, work.language, **values), "limit": key}))
 
-# %% ../../nbs/agent/14_loop.ipynb #f733bce5
+# %% ../../nbs/agent/14_loop.ipynb #a4067e2c
 async def make(assistant: Assistant, work: Work, call: ToolCall) -> AsyncIterator[Event]:
     """What becomes of one call."""
     known = work.first.get(same(call))
@@ -427,7 +427,7 @@ async def make(assistant: Assistant, work: Work, call: ToolCall) -> AsyncIterato
             await work.turn.settle(str(card.payload["id"]), "done")
             yield await result(work, call, done, approval=card.payload["id"], outcome="approved")
 
-
+# %% ../../nbs/agent/14_loop.ipynb #d4a74ed4
 def problem_of(work: Work, call: ToolCall) -> Failed | None:
     """What is wrong with a call before anybody looks at it."""
     names = [tool.name for tool in work.tools]
@@ -440,7 +440,7 @@ def replace_text(result: CallResult, text: str) -> Failed:
     """The same result with another text."""
     return Failed(text, result.structured, result.is_error)
 
-# %% ../../nbs/agent/14_loop.ipynb #6ba34f84
+# %% ../../nbs/agent/14_loop.ipynb #48a89c41
 async def perform(assistant: Assistant, work: Work, name: str, args: Mapping[str, Any], digest: str) -> CallResult:
     """Run a call. A tool that breaks down is a result that says so: the model and the person are told, the turn goes on."""
     try:
@@ -456,7 +456,7 @@ async def result(work: Work, call: ToolCall, given: CallResult, **more: Any) -> 
     payload = {"call": call.id, "name": call.name, "text": given.text, "structured": given.structured}
     return work.note(await work.turn.add("tool_result", {**payload, "is_error": given.is_error, **more}))
 
-
+# %% ../../nbs/agent/14_loop.ipynb #d53196ef
 async def ask(work: Work, call: ToolCall, prepared: PreparedCall, decision: Decision, approved: bool) -> Event:
     """Store the card: what would happen, and why the person is asked."""
     preview = prepared.preview
@@ -502,7 +502,7 @@ async def carry_out(
     for event in ending.events:
         yield event
 
-# %% ../../nbs/agent/14_loop.ipynb #98c22101
+# %% ../../nbs/agent/14_loop.ipynb #045bb951
 async def decide_call(
     assistant: Assistant, work: Work, decided: Decided, args: Mapping[str, Any] | None, approved: bool
 ) -> Event:  # fmt: skip
@@ -521,7 +521,7 @@ async def decide_call(
     changed = dict(args) if args is not None and dict(args) != dict(approval.args) else None
     return await approve(assistant, work, call, approval.digest, approval.id, changed)
 
-
+# %% ../../nbs/agent/14_loop.ipynb #4677885e
 async def approve(
     assistant: Assistant, work: Work, call: ToolCall, digest: str, approval: str, changed: dict[str, Any] | None
 ) -> Event:

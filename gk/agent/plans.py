@@ -113,7 +113,7 @@ def mail_call(wanted: Wanted, limit: int | None = None, search: bool = False) ->
     name = "search_emails" if search else "list_emails"
     return ToolCall(name, {key: value for key, value in args.items() if value})
 
-# %% ../../nbs/agent/10_plans.ipynb #644b371e
+# %% ../../nbs/agent/10_plans.ipynb #6ea05ce0
 UNTOUCHED = ("Trash", "Junk", "Sent", "Drafts")  # folders that "mails from Bob" does not mean when mail is changed or answered
 
 
@@ -133,7 +133,7 @@ def find(job: Job, wanted: Wanted, limit: int) -> Generator[ToolCall, Message, F
         return Found(items_in(result), more_in(result))
     return (yield from find_otherwise(job, wanted, limit))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #3a2c550b
 def find_otherwise(job: Job, wanted: Wanted, limit: int) -> Generator[ToolCall, Message, Found]:
     """Nobody is called so: the nearest name, or the words."""
     known = match_people(wanted.sender, job.scene.people)
@@ -151,7 +151,7 @@ def usual(items: Iterable[Item], wanted: Wanted) -> list[Item]:
     """Without the folders that nobody means unless they say so."""
     return [i for i in items if wanted.folder or i.folder not in UNTOUCHED]
 
-# %% ../../nbs/agent/10_plans.ipynb #3e274292
+# %% ../../nbs/agent/10_plans.ipynb #d3d61e36
 def which(job: Job, options: Sequence[Item], fr: str, en: str) -> Said:
     """To be raised: which of some mails is meant?"""
     lines = [f"{called(i.sender, full=True)} : {job.voice.quote(i.subject)}, {moment(job.voice, i.date)}" for i in options[:9]]
@@ -170,7 +170,7 @@ def this_one(job: Job) -> Item:
     raise job.stop("de quel message s'agit-il ? Par exemple « le dernier mail » ou « le mail de Bob ».",
              "which message? For example “the latest mail” or “Bob's mail”.")  # fmt: skip
 
-
+# %% ../../nbs/agent/10_plans.ipynb #d1adb378
 def unambiguous(job: Job, name: str, items: Sequence[Item]) -> Item:
     """The newest of these mails when one person by that name wrote them all; otherwise a question."""
     by_sender: dict[str, list[Item]] = {}
@@ -187,7 +187,7 @@ def unambiguous(job: Job, name: str, items: Sequence[Item]) -> Item:
                   f"this “{plain(name)}” does not write from a known address. Is it this message?")  # fmt: skip
     return newest(items)
 
-# %% ../../nbs/agent/10_plans.ipynb #8ecb0a41
+# %% ../../nbs/agent/10_plans.ipynb #996dd042
 def one(
     job: Job,
     target: Target,
@@ -213,7 +213,7 @@ def one(
         return unambiguous(job, wanted.sender, fitting) if careful else newest(fitting)
     return (yield from fetched(job, target, careful))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #69863afd
 def fetched(job: Job, target: Target, careful: bool) -> Generator[ToolCall, Message, Item]:
     """The one mail, looked up in the mailbox."""
     wanted = target.wanted
@@ -288,7 +288,7 @@ def several(job: Job, target: Target, doing: tuple[str, str]) -> Lookup:
         raise job.asks("confirm", f"{said}{about} : {doing[0]} ?", f"{said}{about}: {doing[1]}?")
     return items
 
-# %% ../../nbs/agent/10_plans.ipynb #3d372ff3
+# %% ../../nbs/agent/10_plans.ipynb #c3c861b2
 ME = ("moi", "me", "myself", "moi meme", "a moi", "to me")
 
 
@@ -299,7 +299,7 @@ def recipients(job: Job, text: str) -> Generator[ToolCall, Message, list[Person]
         people.append((yield from somebody(job, name)))
     return list(once(people))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #e6ae603b
 def somebody(job: Job, name: str) -> Generator[ToolCall, Message, Person]:
     """The one person of that name."""
     slot = f"who:{fold(name)}"
@@ -417,7 +417,7 @@ def reading(job: Job) -> Plan:
     text = one_mail(job.voice, opened)
     return Reply(capital(text) + ".")
 
-# %% ../../nbs/agent/10_plans.ipynb #b33c5f35
+# %% ../../nbs/agent/10_plans.ipynb #68230360
 @plan("count")
 def counting(job: Job) -> Plan:
     """How many: one question to the index, or a search that is counted."""
@@ -443,7 +443,7 @@ def news(job: Job) -> Plan:
         return job.says("rien de nouveau.", "nothing new.")
     return Reply(listed(job.voice, items, Wanted(unread=True), more_in(result)))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #6a64272b
 @plan("did")
 def heard_from(job: Job) -> Plan:
     """Whether somebody wrote, and when last."""
@@ -477,7 +477,7 @@ def _first_words(mail: Mapping[str, Any]) -> str:
     own = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(">")]
     return " ".join(own)
 
-# %% ../../nbs/agent/10_plans.ipynb #b7b4a776
+# %% ../../nbs/agent/10_plans.ipynb #f4c55b2d
 @plan("delete")
 def deleting(job: Job) -> Plan:
     """To the Trash; what is in the Trash goes for good, and the policy asks."""
@@ -492,7 +492,7 @@ def deleting(job: Job) -> Plan:
     return job.says(f"{count} à la corbeille. « Annule » pour revenir en arrière.",
                     f"{count} moved to the trash. “Undo” brings it back.")  # fmt: skip
 
-
+# %% ../../nbs/agent/10_plans.ipynb #da1eb6af
 def nothing(job: Job) -> Reply:
     """There is no such mail."""
     return Reply(listed(job.voice, [], (job.request.target or Target("all")).wanted, False))
@@ -528,7 +528,7 @@ def moving_to(job: Job, name: str) -> Plan:
     count, place = messages(job.voice, len(items)), folder(job.voice, name)
     return job.says(f"{count} maintenant dans {place}.", f"{count} now in {place}.")
 
-# %% ../../nbs/agent/10_plans.ipynb #b8630db0
+# %% ../../nbs/agent/10_plans.ipynb #a1904bcd
 @plan("move")
 def moving(job: Job) -> Plan:
     """To a folder by its name; one that does not exist is made after a question."""
@@ -546,7 +546,7 @@ def moving(job: Job) -> Plan:
         match = name
     return (yield from moving_to(job, match))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #b16d0d3f
 @plan("flag")
 def flagging(job: Job) -> Plan:
     """Read, unread, important or not."""
@@ -607,7 +607,7 @@ def undoing(job: Job) -> Plan:
     count = messages(job.voice, len(args["ids"]))
     return job.says(f"c'est annulé : {count}.", f"undone: {count}.")
 
-# %% ../../nbs/agent/10_plans.ipynb #261994d8
+# %% ../../nbs/agent/10_plans.ipynb #3d7272d6
 def body_of(job: Job, whom: str, **known: Any) -> str:
     """The text of the message, or a question for it."""
     body = job.request.dictated.body or job.request.filled.get("body", "")
@@ -640,7 +640,7 @@ def replying(job: Job) -> Plan:
         args["reply_all"] = True
     return sent(job, (yield ToolCall("reply_email", args)), [called(item.sender)])
 
-
+# %% ../../nbs/agent/10_plans.ipynb #69167908
 @plan("forward")
 def forwarding(job: Job) -> Plan:
     """Pass a mail on."""

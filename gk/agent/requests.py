@@ -63,7 +63,7 @@ class Request:
     value: str = ""  # the row's
     filled: Mapping[str, Any] = field(default_factory=dict)  # answers to questions that were asked
 
-# %% ../../nbs/agent/08_requests.ipynb #e4a5b362
+# %% ../../nbs/agent/08_requests.ipynb #d7bd2fbc
 @dataclass(frozen=True)
 class Reading:
     """What a reader works on."""
@@ -88,7 +88,7 @@ class Reading:
         """A request of the row's intention."""
         return Request(intent or self.row.intent, self.language, self.source.original, value=self.row.value, **parts)
 
-
+# %% ../../nbs/agent/08_requests.ipynb #1dfbc94a
 Reader = Callable[[Reading], Request | None]
 READERS: dict[str, Reader] = {}
 
@@ -108,7 +108,7 @@ def plain(reading: Reading) -> Request:
     """Requests that are all said by their row."""
     return reading.request()
 
-# %% ../../nbs/agent/08_requests.ipynb #62b701b5
+# %% ../../nbs/agent/08_requests.ipynb #bfc692f3
 def settled(target: Target | None, scene: Scene, loose: bool = False) -> Target | None:
     """The target with its left-over words put to use as search text, or None when that would be a guess."""
     if target is None or not target.wanted.rest:
@@ -134,7 +134,7 @@ def changing(reading: Reading) -> Request | None:
     target = settled(reading.target(), reading.scene)
     return reading.request(target=target) if target else None
 
-
+# %% ../../nbs/agent/08_requests.ipynb #d65cfa7f
 @reader("find")
 def finding(reading: Reading) -> Request | None:
     """Any words may be searched for."""
@@ -154,7 +154,7 @@ def looking(reading: Reading) -> Request | None:
     target = settled(reading.target(), reading.scene, loose=not HOMELY.match(reading.source.folded))
     return reading.request(target=target) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #ba7227a9
+# %% ../../nbs/agent/08_requests.ipynb #e9607ec9
 @reader("name")
 def naming(reading: Reading) -> Request | None:
     """A description of mail without a verb."""
@@ -175,7 +175,7 @@ def _named(reading: Reading) -> str:
     tokens = who.folded.split()
     return who.text.strip(" ?.!,") if len(tokens) <= 4 and not NOBODY.intersection(tokens) else ""
 
-
+# %% ../../nbs/agent/08_requests.ipynb #c3101f03
 @reader("from")
 def reading_from(reading: Reading) -> Request | None:
     """ "Que m'a écrit Carol ?": her latest mail; "que dit le mail de Carol ?" points at it."""
@@ -219,7 +219,7 @@ def moving(reading: Reading) -> Request | None:
     name = re.sub(r"^(?:dossier|folder) | (?:folder|dossier)$", "", reading.slots["folder"].text.strip(" «»“”\"'.:"))
     return reading.request(target=target, name=folder_name(name)) if target and name else None
 
-# %% ../../nbs/agent/08_requests.ipynb #14e664d0
+# %% ../../nbs/agent/08_requests.ipynb #26ad5bb0
 PRONOUNS = re.compile(r"(?:lui|leur|y|ca|it|him|her|them|back|celui ci|celui la)$")
 A_MAIL = re.compile(
     r"(?:(?:un|une|le|a|an|the|mon|my) )?(?:(?:petit|nouveau|nouvel|court|rapide|new|quick|short|little|gentil) )*"
@@ -243,7 +243,7 @@ def addressed(text: str, about: str, scene: Scene) -> Target:
     query = " ".join(filter(None, (target.wanted.query, about, target.wanted.rest)))
     return replace(target, wanted=replace(target.wanted, query=query, rest=""))
 
-
+# %% ../../nbs/agent/08_requests.ipynb #8fe525eb
 @reader("reply", "reply_all")
 def replying(reading: Reading) -> Request:
     """An answer: to which mail, and what it says."""
@@ -294,7 +294,7 @@ def writing(reading: Reading) -> Request | None:
                 dictated = replace(dictated, body=compose_body(more, "free", reading.language))
     return reading.request(to=to, dictated=dictated)
 
-# %% ../../nbs/agent/08_requests.ipynb #a5b44f19
+# %% ../../nbs/agent/08_requests.ipynb #37e5ff58
 INFINITIVE = r"(?:(?:me|m'|nous|lui|leur|le|la|les|l'|y|en|ne pas|se|s') ?)*\w+(?:er|ir|re|oir)\b"
 TELLING: tuple[tuple[Manner, re.Pattern[str]], ...] = (
     ("literal", re.compile(r" : ")),
@@ -303,7 +303,7 @@ TELLING: tuple[tuple[Manner, re.Pattern[str]], ...] = (
     ("ask", re.compile(r" (?=(?:si|s'|quand|ou|comment|pourquoi|combien|quel|quelle|if|whether|when|where|how|why|what) )")),
 )
 
-
+# %% ../../nbs/agent/08_requests.ipynb #9630083d
 @reader("tell")
 def telling(reading: Reading) -> Request | None:
     """A message to somebody, introduced by the verb."""

@@ -64,7 +64,7 @@ def folder_name(text: str) -> str:
     bare = re.sub(r"(?: folder| dossier)$", "", bare)
     return FOLDERS.get(bare.replace("d'e", "d' e").replace("d'a", "d' a"), text.strip())
 
-# %% ../../nbs/agent/05_targets.ipynb #9d803f81
+# %% ../../nbs/agent/05_targets.ipynb #b6f1b9c0
 NOUN = r"(?:e mails?|mails?|messages?|courriels?|courriers?|emails?|mels?|correspondance)"
 FILE = r"(?:pieces? jointes?|pj|fichiers?(?: joints?)?|documents?(?: joints?)?|attachments?|attached files?|files?)"
 
@@ -74,7 +74,7 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-
+# %% ../../nbs/agent/05_targets.ipynb #f1a5b77f
 MARKS = _compiled(
     r"(?![\w'])",
     ("unread", r"""(?:que je n' ai |qui (?:ne )?sont )?(?:pas (?:encore )?|non )lue?s?|non lues?|a lire|unread|unopened
@@ -165,7 +165,7 @@ class Reader:
         things += [(name, m.end(), True) for name, p in MARKS if (m := p.match(text, position))]
         return max(things, key=lambda thing: thing[1], default=None)
 
-# %% ../../nbs/agent/05_targets.ipynb #89e787d6
+# %% ../../nbs/agent/05_targets.ipynb #44a7cfab
 PARTICLES = {"de", "du", "la", "le", "d'", "l'"}  # words inside names that alone name nobody
 
 
@@ -184,7 +184,7 @@ def _content(reader: Reader, start: int) -> int:
         position, taken = end + 1, taken + 1
     return min(position, len(text))
 
-
+# %% ../../nbs/agent/05_targets.ipynb #fab1cf21
 def read_wanted(
     words: Words,  # the part of a request that describes mail
     today: Today,
@@ -209,7 +209,7 @@ def read_wanted(
         reader.position = end + 1 if text[end : end + 1] == " " else end
     return Wanted(**reader.found, rest=" ".join(reader.rest))
 
-# %% ../../nbs/agent/05_targets.ipynb #ec124927
+# %% ../../nbs/agent/05_targets.ipynb #cae8bbf9
 Handler = Callable[[Reader, Words, Words], None]  # reader, the content of an opening, and both together
 
 
@@ -241,7 +241,7 @@ def _recipient(reader: Reader, content: Words, whole: Words) -> None:
     """Whom it was sent to."""
     reader.found["recipient"] = bare(content)
 
-
+# %% ../../nbs/agent/05_targets.ipynb #4cd0bc92
 def _of(reader: Reader, content: Words, whole: Words) -> None:
     """ "de": a special folder, else a sender; after other words ("la facture du club") or a sender it goes on with these."""
     known = bool(match_people(content.text, reader.people).exact)
@@ -329,7 +329,7 @@ HEADS = _compiled(
     ("one", rf"(?:le |un |ce |mon |the |an? |my |l' )?(?P<noun>{NOUN})"),
 )  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #a7c0cb53
+# %% ../../nbs/agent/05_targets.ipynb #89d6ecc8
 POSSESSIVE = re.compile(rf"(?P<who>.+?)(?:'s|s') (?:(?P<newest>last|latest|newest|most recent) )?(?P<noun>{NOUN}|one)(?![\w'])")
 PRONOUN = re.compile(r"(?:le|la|l'|lui|it|him|her)$")
 PRONOUNS = re.compile(r"(?:les|leur|them)$")
@@ -359,7 +359,7 @@ def read_target(
             return _headed(cast(Head, head), match, read_wanted(words.part(match.end(), len(text)), today, people))
     return Target("all", read_wanted(words, today, people))
 
-
+# %% ../../nbs/agent/05_targets.ipynb #b82a69bc
 def _counted(text: str, match: re.Match[str]) -> bool:
     """True for "les 5 derniers", "last 10": a count of mail, not a head."""
     counted = COUNTED.match(text)
@@ -379,7 +379,7 @@ def _headed(head: Head, match: re.Match[str], wanted: Wanted) -> Target:
         return Target("place", wanted, tuple(p for w in spelled if (p := ordinal(w) or count(w))), noun)
     return Target(head, wanted, noun=noun)
 
-# %% ../../nbs/agent/05_targets.ipynb #090298a2
+# %% ../../nbs/agent/05_targets.ipynb #38876560
 @dataclass(frozen=True)
 class Item:
     """A mail that was shown."""
@@ -414,7 +414,7 @@ def read_item(value: Mapping[str, Any]) -> Item:
         unread=bool(value.get("unread")), attachment=bool(value.get("has_attachment") or value.get("attachments")),
         snippet=str(value.get("snippet") or ""), recipients=tuple(read_person(p) for p in value.get("to") or ()))  # fmt: skip
 
-
+# %% ../../nbs/agent/05_targets.ipynb #7933c367
 def fits(item: Item, wanted: Wanted) -> bool:
     """True when a shown mail meets the conditions, as far as they can be seen from a list."""
 
