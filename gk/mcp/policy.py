@@ -9,13 +9,14 @@ __all__ = ['Kind', 'Gains', 'Action', 'TABLE', 'NOTES', 'Rule', 'EFFECTS', 'FLAG
            'deleting', 'flagging', 'making_a_folder', 'who_gains', 'address_taint', 'id_taint', 'text_taint',
            'wish_taint', 'digest_of', 'judge']
 
-# %% ../../nbs/mcp/00_policy.ipynb #eaae2f8a
+# %% ../../nbs/mcp/00_policy.ipynb #e8c8a0c7
 import hashlib
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from ..accounts.address import Address, AddressError
@@ -171,7 +172,7 @@ class Context:
         "True when text of strangers could have supplied an argument"
         return not self.conversation or any(self.untrusted)
 
-# %% ../../nbs/mcp/00_policy.ipynb #a3eb741f
+# %% ../../nbs/mcp/00_policy.ipynb #5d1d31c5
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?'\"’‘“”«»‹›()[]{}…-–—*`")
 
@@ -180,8 +181,10 @@ def tokens(
     text: str,  # anything
 ) -> list[str]:
     "Words and symbols of a text, folded so that case, accents and punctuation do not matter"
-    bare = "".join(c for c in text if not unicodedata.combining(c))  # first, or sorting thousands of marks takes quadratic time
-    plain = "".join(c for c in unicodedata.normalize("NFKD", bare.casefold()) if not unicodedata.combining(c))
+    plain = text.casefold()
+    if not plain.isascii():
+        bare = "".join(c for c in plain if not unicodedata.combining(c))  # first: sorting thousands of marks takes quadratic time
+        plain = "".join(c for c in unicodedata.normalize("NFKD", bare) if not unicodedata.combining(c))
     return [t for t in _TOKEN.findall(plain) if t not in _PUNCTUATION]
 
 
@@ -250,7 +253,7 @@ def addresses_in(
                 found.add(key)
     return frozenset(found)
 
-# %% ../../nbs/mcp/00_policy.ipynb #ce402475
+# %% ../../nbs/mcp/00_policy.ipynb #d4b93f8b
 _NOT_NAMES = _set(
     "a au aux ce cet cette ces d de des du dans en et il elle est j je l la le les leur lui ma mes moi mon n ne nous ou par pas"
     " pour qu que qui s sa se ses si son sur t te toi ton tu un une vous y mail mails message messages email emails courrier"
@@ -259,14 +262,16 @@ _NOT_NAMES = _set(
 )
 
 
+@lru_cache(maxsize=4096)
 def _phrases(
     contact: Contact,
-) -> set[tuple[str, ...]]:
+) -> frozenset[tuple[str, ...]]:
     "What somebody may be called: the whole name, each part of it, and the part of the address before the @"
     whole = tuple(tokens(contact.name))
     local = tuple(t for t in tokens(contact.address.rpartition("@")[0].partition("+")[0].replace("_", " ")))
     single = {(t,) for t in whole if len(t) > 1}
-    return {p for p in {whole, local, *single} if p and not (len(p) == 1 and (p[0] in _NOT_NAMES or p[0].isdigit()))}
+    found = {whole, local, *single}
+    return frozenset(p for p in found if p and not (len(p) == 1 and (p[0] in _NOT_NAMES or p[0].isdigit())))
 
 
 def mentions(
@@ -488,7 +493,7 @@ def _innocent(
             innocent |= set(effect.reaches) - ({"?"} if not facts.recipients else set())
     return frozenset(innocent)
 
-# %% ../../nbs/mcp/00_policy.ipynb #0c761b5e
+# %% ../../nbs/mcp/00_policy.ipynb #9a4d6e21
 def address_taint(
     effect: Effect,
     facts: Facts,
@@ -499,7 +504,7 @@ def address_taint(
     guilty = [key for key in _keys((*effect.written, *effect.reaches)) if key not in innocent]
     if not guilty:
         return []
-    seen = frozenset().union(*map(addresses_in, context.untrusted))
+    seen = "\n".join(context.untrusted).casefold()
     meant = mentions(context.words, context.contacts)
     author = (key_of(facts.author) or "") if effect.answers else ""
     warnings: list[Note] = []
