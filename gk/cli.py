@@ -345,7 +345,7 @@ def _cards(structured: dict[str, Any]) -> Iterator[str]:
         if not items and mail.get("text"):
             yield f"\n{mail['text']}"
 
-# %% ../nbs/faces/03_cli.ipynb #4ad902aa
+# %% ../nbs/faces/03_cli.ipynb #8a2bc37e
 class _Terminal:
     """Shows the events of one request to a person."""
 
@@ -370,15 +370,18 @@ class _Terminal:
                 _say(line)
             _say(event.get("text", ""))
         elif kind == "error":
-            _say(f"gk: {event.get('text', '')}", sys.stderr)
+            _say(f"gk: {self._spoken(event.get('text', ''))}", sys.stderr)
+
+    def _spoken(self, text: str | dict[str, str]) -> str:
+        """A text that may come in both languages, in this terminal's."""
+        return text.get(self.language, "") if isinstance(text, dict) else text
 
     def _approval(self, event: dict[str, Any]) -> None:
         """What waits for a yes, as the card of the web page shows it."""
         preview = event.get("preview") or {}
         people = [f"{person.get('name', '')} <{person['address']}>".strip() for person in preview.get("recipients", [])]
         lines = [", ".join(people), preview.get("subject", ""), preview.get("text", "")]
-        notes = [event.get("reason", ""), *event.get("warnings", [])]
-        lines += [note.get(self.language, "") if isinstance(note, dict) else note for note in notes]
+        lines += map(self._spoken, [event.get("reason", ""), *event.get("warnings", [])])
         self.result, self.waiting = {}, True
         _say(f"? {event['name']}", sys.stderr)
         for line in "\n".join(line for line in lines if line).splitlines():
