@@ -89,7 +89,7 @@ class DemoMark:
             os.fsync(file.fileno())
         new.rename(folder / "demo.json")
 
-# %% ../nbs/faces/00_office.ipynb #b232b576
+# %% ../nbs/faces/00_office.ipynb #c42aa3f7
 @dataclass
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
@@ -171,7 +171,8 @@ class Office:
 
     async def start(self) -> None:
         """Finish what a crash cut off, then watch, index and deliver until `close`."""
-        from gk.smtp.delivery import DeliveryWorker  # late: a command that only reads needs none of it
+        from gk.agent.failures import Failures  # late: a command that only reads needs neither
+        from gk.smtp.delivery import DeliveryWorker
 
         await self.queue.recover()
         await self.mailboxes.recover()
@@ -182,6 +183,9 @@ class Office:
         self.delivery = DeliveryWorker(self.settings, self.queue, self.mailboxes, self.directory, self.hub,
                                        await self._outside_address(), self.clock)
         await self.delivery.start()
+        failures = Failures(self.conversations)
+        await failures.start()
+        self._started.append(failures.stop)
         self._started.append(partial(self.delivery.stop, 1.5))  # seconds for a conversation with the outside
 
     async def _outside_address(self) -> tuple[str, int] | None:
