@@ -83,7 +83,7 @@ def index_everything(search: Search) -> None:
     """What the indexer's thread does, here and now."""
     owner, newest = search_module.owner_of(search.database), search_module.newest_content(search.database)
     index = search_module.open_index(search.path, owner, newest)
-    while search_module.index_some(index, search.database):
+    while search_module.index_some(index, search.database, search.mailboxes.root):
         pass
     index.close()
 
@@ -155,9 +155,20 @@ async def test_text_too_long_to_be_stored_is_confirmed_in_the_file(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
         long = await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])))
         await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["another end"])))
-        for _ in range(2):
-            assert await search.find(1, Query(body="the very end")) == [long.id]
-            index_everything(search)
+        assert await search.find(1, Query(body="the very end")) == [long.id]
+        index_everything(search)
+        assert search.candidates("the very end") == {long.content_id}  # the file was indexed, not only what was stored
+        assert await search.find(1, Query(body="the very end")) == [long.id]
+
+
+async def test_text_too_long_to_be_indexed_is_always_a_candidate(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_module, "INDEX_CHARS", 300_000)
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        long = await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])))
+        index_everything(search)
+        assert search.candidates("the very end") == search.candidates("nowhere at all") == {long.content_id}
+        assert await search.find(1, Query(body="the very end")) == [long.id]
+        assert await search.find(1, Query(body="nowhere at all")) == []
 
 
 async def test_rfc3501_text_means_every_header_line_too(tmp_path):

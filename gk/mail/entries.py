@@ -133,7 +133,7 @@ def enter(
     tx.driver.executemany(_INSERT, rows)
     return done
 
-# %% ../../nbs/mail/06b_entries.ipynb #5aa75c97
+# %% ../../nbs/mail/06b_entries.ipynb #00552308
 class View(NamedTuple):
     "A mailbox at one moment, in the order of UIDs; never changed in place"
 
@@ -151,7 +151,7 @@ class View(NamedTuple):
         position = bisect_left(self.uids, uid)
         return self.entries[position] if position < len(self.uids) and self.uids[position] == uid else None
 
-
+# %% ../../nbs/mail/06b_entries.ipynb #f210aa28
 def merge(
     view: View,  # the older one, left as it is
     mailbox: Mailbox,  # its newer row
@@ -370,7 +370,7 @@ def look_for(
     names = {entry.id: there.get(maildir.parse_name(entry.filename).base) for entry in entries if entry.id in current}
     return {id: name for id, name in names.items() if name}
 
-# %% ../../nbs/mail/06b_entries.ipynb #c92a72ca
+# %% ../../nbs/mail/06b_entries.ipynb #71245d69
 class Changes(NamedTuple):
     "What happened to a mailbox since a modification sequence"
 
@@ -387,7 +387,7 @@ def changes_since(reader: Reader, mailbox_id: int, modseq: int) -> Changes:
     vanished = [row[0] for row in reader.driver.execute(gone, (mailbox_id, modseq))]
     return Changes(entries(changed), vanished, box.highest_modseq)
 
-
+# %% ../../nbs/mail/06b_entries.ipynb #9a90b2e9
 def rendered(
     reader: Reader,
     content_ids: Iterable[int],
@@ -540,7 +540,7 @@ class Bodies(Views):
             moved = [e._replace(filename=names[e.id]) if e.id in names else e for e in view.entries]
             self._views[mailbox_id] = View(view.mailbox, moved, view.uids)
 
-# %% ../../nbs/mail/06b_entries.ipynb #8c09ba73
+# %% ../../nbs/mail/06b_entries.ipynb #c189b723
 def plan_renames(
     reader: Reader,
     mailbox_id: int,
@@ -558,7 +558,7 @@ def note_renames(tx: Transaction, mailbox_id: int, moves: dict[int, tuple[str, s
     tx.driver.executemany("UPDATE message SET filename = ? WHERE id = ? AND mailbox_id = ? AND filename = ?",
                           [(new, id, mailbox_id, old) for id, (old, new) in moves.items()])
 
-
+# %% ../../nbs/mail/06b_entries.ipynb #34af55ca
 class Follower(Bodies):
     "File names that follow the flags"
 
@@ -599,7 +599,7 @@ class Follower(Bodies):
         self._closing.set()
         await super().close()
 
-# %% ../../nbs/mail/06b_entries.ipynb #7f23c5f9
+# %% ../../nbs/mail/06b_entries.ipynb #cd5fe0d1
 def link_files(
     source: Path,  # folder of the mailbox copied from
     target: Path,  # folder of the mailbox copied to
@@ -626,7 +626,7 @@ def link_files(
             raise storage_error(error, target) or error from error
     return {}
 
-
+# %% ../../nbs/mail/06b_entries.ipynb #758b7088
 class Entries(Follower):
     "Everything that can be done to messages that are already here"
 

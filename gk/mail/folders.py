@@ -106,7 +106,7 @@ def implied(
     there = set(names)
     return sorted({parent for name in there for parent in parents(name)} - there)
 
-# %% ../../nbs/mail/06_folders.ipynb #7b128a25
+# %% ../../nbs/mail/06_folders.ipynb #6ab4d59e
 class Mailbox(NamedTuple):
     "A folder as the database has it"
 
@@ -135,7 +135,7 @@ class Status(NamedTuple):
     size: int  # octets of all messages (RFC 8438)
     highest_modseq: int
 
-
+# %% ../../nbs/mail/06_folders.ipynb #e6c8aa0c
 SELECT = """SELECT m.id, m.account_id, m.name, m.special_use, m.uidvalidity, m.uidnext, m.highest_modseq, m.first_recent_uid,
                    m.messages, m.unseen, m.size, s.name IS NOT NULL
             FROM mailbox m LEFT JOIN subscription s ON s.account_id = m.account_id AND s.name = m.name """

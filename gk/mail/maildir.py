@@ -179,7 +179,7 @@ def make(
     for part in ("tmp", "new", "cur"):
         make_folder(maildir / part)
 
-# %% ../../nbs/mail/05_maildir.ipynb #54a9a438
+# %% ../../nbs/mail/05_maildir.ipynb #4ef42977
 def _write(handle: int, data: bytes) -> None:
     "os.write until all is written: a nearly full disk takes a part first"
     written = os.write(handle, data)
@@ -219,7 +219,7 @@ def stage(
         os.unlink(path)
         raise
 
-
+# %% ../../nbs/mail/05_maildir.ipynb #52922849
 def write_durably(
     path: Path | str,  # the new file; what stood there is replaced
     data: bytes | Path,  # its content, or a synced file to link to
@@ -259,7 +259,7 @@ def show(
         with contextlib.suppress(FileNotFoundError):  # both names were links to one file: there rename does nothing
             os.unlink(staged)
 
-# %% ../../nbs/mail/05_maildir.ipynb #b0fde8ab
+# %% ../../nbs/mail/05_maildir.ipynb #5e75ff5a
 THREADS = 8  # files synced at the same time
 OPEN_FILES = 64  # files open at the same time
 
@@ -299,7 +299,7 @@ def stage_all(
             os.close(handle)
     return None
 
-
+# %% ../../nbs/mail/05_maildir.ipynb #f4f3f44f
 def publish_all(
     files: Sequence[File],  # any number, for any mailboxes
     pool: Executor,

@@ -121,7 +121,7 @@ def insert(
     tx.notify("queue")
     return number
 
-# %% ../../nbs/mail/08_queue.ipynb #ea7eb9f3
+# %% ../../nbs/mail/08_queue.ipynb #441d9044
 CLAIM_BYTES = 16_000_000  # octets of messages handed out at once
 
 
@@ -148,7 +148,7 @@ class Queued(NamedTuple):
     spool: Path | None  # … the file it is in
     recipients: list[QueuedRecipient]
 
-
+# %% ../../nbs/mail/08_queue.ipynb #23b4cce0
 _DUE = """SELECT r.id, r.queue_id, q.size FROM queue_recipient r JOIN queue q ON q.id = r.queue_id
           WHERE r.status = 'pending' AND r.next_attempt <= ? ORDER BY r.next_attempt, r.id LIMIT ?"""
 _CLAIM = """UPDATE queue_recipient SET status = 'sending', attempts = attempts + 1
