@@ -97,7 +97,7 @@ async def put(house: House, message: bytes | str, mailbox: str = "INBOX", owner:
 
 async def play(client: Dialogue, dialogue: str) -> None:
     """Says the C: lines, compares the answers with the S: lines. `…` in a line stands for anything, alone for any lines."""
-    lines = [line.strip() for line in dialogue.strip().splitlines() if line.strip()]
+    lines = [line.lstrip() for line in dialogue.strip().splitlines() if line.strip()]
     said: list[str] = []
     position = 0
     while position < len(lines):

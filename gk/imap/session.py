@@ -504,12 +504,12 @@ async def starttls(session: Session, command: Command) -> Done:
     await session.channel.start_tls()
     return Done(answered=True)
 
-# %% ../../nbs/imap/04_session.ipynb #b7d7e479
+# %% ../../nbs/imap/04_session.ipynb #0e20d158
 STILL_HERE = 120.0  # seconds
 
 
 @handles(HANDLERS, "IDLE", states=SIGNED_IN)
-async def idle(session: Session, command: Command) -> None:
+async def idle(session: Session, command: Command) -> Done | None:
     "News as they come, until DONE"
     connection, channel = session.connection, session.channel
     connection.want_line()
@@ -530,8 +530,10 @@ async def idle(session: Session, command: Command) -> None:
                     raise TooSlow
                 session.say(b"* OK Still here\r\n")
         else:
-            return
+            farewell(session, session.dismissed)
+            return Done(answered=True)
     finally:
         watch.cancel()
     if not isinstance(event, Line) or event.octets.strip().upper() != b"DONE":
         raise Bad("DONE was expected")
+    return None

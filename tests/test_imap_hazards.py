@@ -1,0 +1,425 @@
+"""What has hurt other IMAP servers, named after the CVE or RFC: bounds and one past them, injection, floods, stalls."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import socket
+import ssl
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from imap_house import ALICE, BOB, a_client, a_house, a_server, put
+from structlog.testing import capture_logs
+
+from gk.core.limits import LoginBackoff
+from gk.imap.dialogue import PASSWORD, Dialogue, House
+from gk.imap.server import HANDLERS
+from gk.mail.mailbox import MailboxError
+
+
+def last(answer: str) -> str:
+    return answer.split("\n")[-1]
+
+
+# over-long lines, literals, commands, depth (CVE-2026-27857, CVE-2026-42391, CVE-2026-42006)
+
+
+async def test_cve_2026_27857_a_line_at_the_bound_and_one_past_it() -> None:
+    async with a_house() as house, a_client(house) as client:
+        bound = house.settings.imap.max_line_bytes
+        fits = 'a1 LIST "" ' + "x" * (bound - len('a1 LIST "" '))
+        assert len(fits) == bound
+        assert await client(fits) == "a1 OK LIST completed"
+        assert await client(fits + "x") == f"a1 BAD A line may have {bound} octets"
+        assert await client("a2 NOOP") == "a2 OK NOOP completed"
+
+
+async def test_cve_2026_42391_a_literal_at_the_bound_and_one_past_it() -> None:
+    async with a_house() as house, a_client(house) as client:
+        bound = house.settings.imap.max_literal_bytes
+        head = b'a1 LIST "" {%d+}\r\n'
+        assert last(await client(head % bound + b"x" * bound + b"\r\n")) == "a1 OK LIST completed"
+        assert last(await client(head % (bound + 1) + b"x" * (bound + 1) + b"\r\n")).startswith("a1 BAD [TOOBIG]")
+        # announced and waited for: refused before an octet of it was sent
+        assert (await client("a2 SELECT {4294967295}")).startswith("a2 BAD [TOOBIG]")
+        assert (await client("a3 SELECT {99999999999999999999999999}")).startswith("a3 BAD [TOOBIG]")
+        assert await client("a4 NOOP") == "a4 OK NOOP completed"
+
+
+async def test_cve_2026_42391_a_command_made_of_many_literals() -> None:
+    async with a_house() as house, a_client(house) as client:
+        piece = b"SUBJECT {60000+}\r\n" + b"x" * 60_000 + b" "
+        answer = await client(b"a1 SEARCH " + piece * 20 + b"ALL\r\na2 NOOP\r\n")
+        assert "a1 BAD [TOOBIG] A command may have 1048576 octets" in answer and last(answer) == "a2 OK NOOP completed"
+
+
+async def test_cve_2026_42006_depth() -> None:
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        depth = house.settings.imap.max_depth
+        for opening, closing in (("(", ")"), ("NOT ", ""), ("OR ALL ", "")):
+            fits = f"a1 SEARCH {opening * depth}ALL{closing * depth}"
+            assert last(await client(fits)) == "a1 OK SEARCH completed"
+            deeper = f"a1 SEARCH {opening * (depth + 1)}ALL{closing * (depth + 1)}"
+            assert await client(deeper) == "a1 BAD Too many levels of parentheses, NOT or OR"
+
+
+async def test_rfc_7888_a_literal_that_does_not_wait_is_short_before_login() -> None:
+    async with a_house() as house, a_client(house, login="") as client:
+        assert "AUTHENTICATIONFAILED" in await client(b"a1 LOGIN {4096+}\r\n" + b"x" * 4096 + b" y\r\n")
+        assert "a2 BAD [TOOBIG]" in await client(b"a2 LOGIN {4097+}\r\n" + b"x" * 4097 + b" y\r\n")
+        answer = await client(b"a3 LOGIN {99999999+}\r\n" + b"x" * 1000)
+        assert "TOOBIG" in answer and "BYE" in answer and client.task.done()
+
+
+async def test_rfc_7889_a_message_past_the_limit_is_refused_on_its_announcement() -> None:
+    async with a_house() as house, a_client(house) as client:
+        limit = house.services.message_limit
+        assert (await client(f"a1 APPEND INBOX {{{limit + 1}}}")).startswith("a1 NO [TOOBIG]")
+        assert (await client(f"a2 APPEND INBOX {{{limit}}}")) == "+ OK"
+
+
+async def test_rfc_7889_a_client_that_vanishes_in_the_middle_of_a_message_leaves_nothing() -> None:
+    async with a_house() as house:
+        async with a_client(house) as client:
+            await client(b"a1 APPEND INBOX {1000000+}\r\n" + b"x" * 600_000)
+            assert list((house.mailboxes.root / "tmp").iterdir())
+        assert not list((house.mailboxes.root / "tmp").iterdir())
+
+
+# LIST patterns (the class of CVE-2026-33607)
+
+
+async def test_cve_2026_33607_patterns_made_of_wildcards() -> None:
+    async with a_house() as house, a_client(house) as client:
+        await client("c CREATE " + "a" * 180)
+        for pattern in ("*a" * 2000 + "b", "%a" * 2000 + "b", "*" * 8000, "%*" * 2000 + "x", "a*" * 60 + "c"):
+            assert last(await client(f'a1 LIST "" "{pattern}"')) == "a1 OK LIST completed"
+            assert last(await client(f'a2 LSUB "" "{pattern}"')) == "a2 OK LSUB completed"
+
+
+# mailbox names (CVE-2026-0394, CVE-2026-42394)
+
+
+@pytest.mark.parametrize("name", [
+    "../../etc/passwd", "..", "a/../b", "/etc", "a//b", "a/", "~root", "&AAAACg-", "&AAo-", "a&AAA-b", '"a\\"b"', "x" * 2000,
+    "a/" * 40 + "a", "&2D0-", "&IC4-evil", "INBOX/..", "a\tb", "#shared", "&ANgA3w-",
+])  # fmt: skip
+async def test_cve_2026_0394_names_never_become_paths_or_lines(name: str) -> None:
+    async with a_house() as house, a_client(house) as client:
+        before = {path.parent for path in house.database.folder.rglob("*")}
+        for command in ("CREATE", "SELECT", "SUBSCRIBE", "RENAME INBOX", "DELETE", "STATUS"):
+            rest = " (MESSAGES)" if command == "STATUS" else ""
+            answer = await client(b"a1 %b {%d+}\r\n%b%b\r\n" % (command.encode(), len(name), name.encode(), rest.encode()))
+            assert len([line for line in answer.split("\n") if line.startswith("a1 ")]) == 1, answer
+        outside = {path.parent for path in house.database.folder.rglob("*")} - before
+        assert all(path.is_relative_to(house.mailboxes.root) for path in outside)
+        assert (await client("a2 NOOP")).endswith("a2 OK NOOP completed")
+
+
+async def test_a_name_with_a_line_break_does_not_become_an_answer_of_its_own() -> None:
+    async with a_house() as house, a_client(house) as client:
+        answer = await client("a1 SELECT &AA0ACg-a1")  # CR LF a1
+        assert answer.count("\n") == 0 and answer.startswith("a1 NO ")
+
+
+# STARTTLS injection (CVE-2011-0411, CVE-2024-34083)
+
+
+async def test_cve_2011_0411_what_came_before_the_handshake_never_counts() -> None:
+    async with a_house() as house, a_client(house, login="", peer="192.0.2.1") as client:
+        answer = await client(b"a1 STARTTLS\r\na2 LOGIN mallory x\r\na3 NOOP\r\na4 APPEND INBOX {100+}\r\nhalf")
+        assert answer == "a1 OK Begin TLS now"
+        assert await client("a5 NOOP") == "a5 OK NOOP completed"
+
+
+async def test_cve_2024_34083_on_the_wire() -> None:
+    async with a_house() as house, a_server(house) as server:
+        reader, writer = await asyncio.open_connection(*server.addresses()[0])
+        await reader.readline()
+        writer.write(b"a1 STARTTLS\r\na2 NOOP\r\n")
+        assert await reader.readline() == b"a1 OK Begin TLS now\r\n"
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        await writer.start_tls(context)
+        writer.write(b"a3 NOOP\r\n")
+        assert await reader.readline() == b"a3 OK NOOP completed\r\n"
+        writer.close()
+
+
+# passwords in the clear, guessing, enumeration (CVE-2026-42393, CVE-2026-27856)
+
+
+async def test_rfc_3501_logindisabled_from_afar() -> None:
+    async with a_house() as house, a_client(house, login="", peer="192.0.2.1") as client:
+        for command in (f'LOGIN {ALICE} "{PASSWORD}"', "AUTHENTICATE PLAIN", "AUTHENTICATE PLAIN AGEAYg=="):
+            assert (await client(f"a1 {command}")).startswith("a1 NO [PRIVACYREQUIRED]")
+
+
+async def test_cve_2026_42393_names_that_exist_and_names_that_do_not_get_the_same() -> None:
+    async with a_house() as house, a_client(house, login="") as client:
+        names = (ALICE, BOB, "nobody@example.test", "nobody@elsewhere.test", "?")
+        answers = {await client(f"a1 LOGIN {name} wrong") for name in names}
+        assert answers == {"a1 NO [AUTHENTICATIONFAILED] The name or the password is wrong"}
+
+
+async def test_guessing_is_slowed_down_for_every_name_alike() -> None:
+    async with a_house(limits={"login_failures": 3}) as house:
+        for name in (ALICE, "nobody@example.test"):
+            house.services = dataclasses.replace(house.services, backoff=LoginBackoff(house.settings.limits))
+            answers = []
+            for _ in range(5):
+                async with a_client(house, login="", peer="127.0.0.9") as client:
+                    answers.append(await client(f"a1 LOGIN {name} wrong"))
+            assert "AUTHENTICATIONFAILED" in answers[0] and "UNAVAILABLE" in answers[-1], answers
+
+
+async def test_a_changed_password_ends_connections() -> None:
+    async with (
+        a_house() as house,
+        a_client(house, select="INBOX") as idle,
+        a_client(house) as quiet,
+        a_client(house, login=BOB) as bob,
+    ):
+        await idle("a1 IDLE")
+        alice = await house.directory.find(ALICE)
+        assert alice is not None
+        await house.credentials.set_password(alice, "another password")
+        assert "* BYE Please sign in again" in await idle.news() and "* BYE" in await quiet.news()
+        assert await bob("a2 NOOP") == "a2 OK NOOP completed"
+
+
+async def test_nobody_reads_the_mail_of_another() -> None:
+    async with a_house() as house, a_client(house, login=BOB) as bob:
+        await put(house, "Subject: secret\r\n\r\nfor Alice\r\n")
+        await bob("a1 SELECT INBOX")
+        assert "* SEARCH\n" in await bob("a2 UID SEARCH TEXT secret") + "\n"
+        assert await bob("a3 UID FETCH 1:* BODY[]") == "a3 OK UID FETCH completed"
+        for name in ("../1/1", "alice@example.test/INBOX", "#user/alice", "1"):
+            assert (await bob(f"a4 SELECT {name}")).startswith("a4 NO")
+
+
+# floods and stalls
+
+
+async def test_a_client_that_only_makes_errors_is_sent_away() -> None:
+    async with a_house() as house, a_client(house, login="") as client:
+        answer = await client("\n".join(["GET / HTTP/1.1"] * 20))
+        assert last(answer) == "* BYE Too many errors" and client.task.done()
+
+
+async def test_a_command_asking_for_gigabytes_is_answered_in_bounded_pieces() -> None:
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        await put(house, b"Subject: x\r\n\r\n" + b"0123456789abcde\r\n" * 6000)
+        heaviest, total = 0, 0
+        real = client.write
+
+        def write(octets: bytes) -> None:
+            nonlocal heaviest, total
+            heaviest, total = max(heaviest, len(octets)), total + len(octets)
+            real(octets[:100])
+
+        client.write = write  # type: ignore[method-assign]
+        await client("a0 NOOP")
+        pieces = " ".join(f"BODY.PEEK[]<{start}.99999>" for start in range(100))
+        await client(f"a1 FETCH 1 ({pieces})")
+        assert total > 9_000_000 and heaviest < 300_000
+
+
+async def test_slow_clients_before_signing_in_have_a_deadline() -> None:
+    async with a_house(imap={"login_seconds": 0.3}) as house:
+        client = Dialogue(house.services, HANDLERS)
+        await asyncio.wait_for(client.task, 10)
+        assert "* BYE You were silent for too long" in client.heard()
+
+
+async def test_a_client_that_does_not_read_stops_its_own_session_only() -> None:
+    async with a_house() as house, a_server(house) as server:
+        for _ in range(40):
+            await put(house, b"Subject: x\r\n\r\n" + b"0123456789abcde\r\n" * 20_000)
+        host, port = server.addresses()[0]
+        greedy = socket.create_connection((host, port))
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.sendall(f'a1 LOGIN {ALICE} "{PASSWORD}"\r\na2 SELECT INBOX\r\na3 FETCH 1:* BODY.PEEK[]\r\n'.encode())
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f'b1 LOGIN {BOB} "{PASSWORD}"\r\nb2 NOOP\r\n'.encode())
+        while b"b2 OK" not in await asyncio.wait_for(reader.readline(), 10):
+            pass
+        await asyncio.sleep(0.3)
+        (wire,) = [wire for wire in server.wires if not wire.writable.is_set()]
+        assert wire.transport.get_write_buffer_size() < 4_000_000  # of 13 MB
+        greedy.close()
+        writer.close()
+
+
+async def test_a_flood_of_commands_is_not_read_into_memory() -> None:
+    async with a_house() as house, a_server(house) as server:
+        release = asyncio.Event()
+
+        async def slow(session: Any, command: Any) -> None:
+            await release.wait()
+
+        original = HANDLERS["NOOP"]
+        HANDLERS["NOOP"] = type(original)(slow, original.states, True)
+        try:
+            host, port = server.addresses()[0]
+            reader, writer = await asyncio.open_connection(host, port)
+            flood = b"a1 NOOP\r\n" * 50_000
+            writer.write(flood)
+            await asyncio.sleep(0.5)
+            (wire,) = server.wires
+            assert wire.paused and len(wire.session.connection.buffer) < 600_000
+            HANDLERS["NOOP"] = original
+            release.set()
+            count = 0
+            while count < 50_000 + 1:
+                count += (await asyncio.wait_for(reader.read(1 << 20), 20)).count(b"\n")
+            writer.close()
+        finally:
+            HANDLERS["NOOP"] = original
+
+
+async def test_connection_caps_are_kept_and_given_back() -> None:
+    async with a_house() as house, a_server(house, limits={"connections_per_address": 2}) as server:
+        host, port = server.addresses()[0]
+        streams = [await asyncio.open_connection(host, port) for _ in range(3)]
+        greetings = sorted([await reader.readline() for reader, _ in streams])
+        assert [line[:5] for line in greetings] == [b"* BYE", b"* OK ", b"* OK "]
+        for _, writer in streams:
+            writer.close()
+        for _ in range(200):
+            if not server.wires:
+                break
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(host, port)
+        assert (await reader.readline()).startswith(b"* OK")
+        writer.close()
+
+
+async def test_the_last_words_reach_a_client_that_is_still_sending() -> None:
+    async with a_house() as house, a_server(house) as server:
+        reader, writer = await asyncio.open_connection(*server.addresses()[0])
+        writer.write(b"nonsense\r\n" * 5000)
+        assert (await reader.read()).endswith(b"* BYE Too many errors\r\n")
+        writer.close()
+
+
+async def test_a_literal_and_its_line_end_in_two_writes_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """imaplib's way: without an immediate acknowledgement each APPEND takes the 40 ms of a delayed one."""
+    async with a_house() as house, a_server(house) as server:
+        acknowledged = []
+        monkeypatch.setattr("gk.imap.server.acknowledge", acknowledged.append)
+
+        def talk(host: str, port: int) -> None:
+            with socket.create_connection((host, port)) as client:  # Nagle on: as imaplib leaves it
+                file = client.makefile("rb")
+                client.sendall(f'a0 LOGIN {ALICE} "{PASSWORD}"\r\n'.encode())
+                while not file.readline().startswith(b"a0"):
+                    pass
+                for number in range(10):
+                    client.sendall(b"a%d APPEND INBOX {12}\r\n" % number)
+                    assert file.readline().startswith(b"+")
+                    client.sendall(b"Subject: x\r\n")
+                    client.sendall(b"\r\n")
+                    assert file.readline().startswith(b"a%d OK" % number)
+
+        await asyncio.to_thread(talk, *server.addresses()[0])
+        assert len(acknowledged) >= 10
+
+
+# whatever is sent: one answer a command, and nothing in the log
+
+WORDS = [
+    "a1", "FETCH", "UID", "SEARCH", "STORE", "COPY", "SELECT", "APPEND", "LIST", "STATUS", "IDLE", "1:*", "1", "999", "*",
+    "(FLAGS)", "BODY[]", "BODY[1.2]<0.9>", "ENVELOPE", "+FLAGS", "(\\Seen)", "INBOX", "Archive", '""', "%", "(MESSAGES)",
+    "ALL", "TEXT", "x", "NOT", "{3+}\r\nabc", "{0+}\r\n", "\r\n", "DONE", "é", "(", ")", "EXPUNGE", "CLOSE", "CREATE",
+    "DELETE", "RENAME", "a/b", "EXAMINE", "CHARSET", "UTF-8", "HEADER", "ON", "1-Feb-2024", "NAMESPACE", "LSUB", "SUBSCRIBE",
+    "ID", "NIL", "NOOP",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_a_client_says_is_an_error_in_the_log(seed: int) -> None:
+    dice = random.Random(seed)
+    async with a_house() as house:
+        for _ in range(30):
+            await put(house, "Subject: x\r\n\r\ny\r\n")
+            async with a_client(house, select="INBOX") as client:
+                for _ in range(25):
+                    line = "q " + " ".join(dice.choice(WORDS) for _ in range(dice.randrange(1, 8)))
+                    with capture_logs() as logs:
+                        answer = await client(line)
+                    assert not [entry for entry in logs if entry["log_level"] in ("error", "critical")], (line, logs)
+                    if client.task.done():
+                        assert "BYE" in answer
+                        break
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_nothing_a_stranger_sends_is_an_error_in_the_log(octets: bytes) -> None:
+    async with a_house() as house, a_client(house, login="") as client:
+        with capture_logs() as logs:
+            await client(octets)
+            await client(b"\r\n" + octets + b"\r\n")
+        assert not [entry for entry in logs if entry["log_level"] in ("error", "critical")], logs
+
+
+async def test_a_full_disk_is_a_no_and_not_a_lost_connection() -> None:
+    from gk.core.database import StorageFull
+
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        async def full(*arguments: Any, **named: Any) -> None:
+            raise StorageFull("no space left")
+
+        house.mailboxes.append = full  # type: ignore[method-assign, assignment]
+        answer = await client(b"a1 APPEND INBOX {12+}\r\nSubject: x\r\n\r\n")
+        assert last(answer) == "a1 NO [UNAVAILABLE] No space left on the server"
+        assert await client("a2 NOOP") == "a2 OK NOOP completed"
+
+
+async def test_a_full_mailbox_is_refused_on_the_announcement() -> None:
+    async with a_house(mail={"quota_bytes": 100}) as house, a_client(house) as client:
+        assert (await client("a1 APPEND INBOX {101}")).startswith("a1 NO [OVERQUOTA]")
+        assert issubclass(MailboxError, Exception)
+
+
+async def test_no_single_step_holds_the_loop_on_a_large_mailbox() -> None:
+    """While the dearest questions about many messages are answered, others get their turn again and again."""
+    async with a_house() as house:
+        await fill(house, 20_000)
+        async with a_client(house, select="INBOX") as client:
+            turns = 0
+
+            async def heartbeat() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            beat = asyncio.create_task(heartbeat())
+            await client("a1 FETCH 1:* (FLAGS INTERNALDATE)")
+            await client("a2 SEARCH " + " ".join(["NOT SEEN"] * 200))
+            beat.cancel()
+            assert turns > 200  # at least once for each key
+
+
+async def fill(house: House, count: int) -> None:
+    """Many rows, all of one message: enough for whatever does not open files."""
+    await put(house, "Subject: x\r\n\r\ny\r\n")
+
+    def rows(tx: Any) -> None:
+        tx.driver.execute(
+            """WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+               INSERT INTO message (account_id, mailbox_id, uid, content_id, modseq, flags, keywords, internal_date,
+                                    internal_offset, size, filename, thread_id, saved)
+               SELECT m.account_id, m.mailbox_id, i, m.content_id, m.modseq, 0, '', m.internal_date,
+                      0, m.size, m.filename, m.thread_id, 0
+               FROM n, message m WHERE m.uid = 1""", (count,))
+        tx.driver.execute("""UPDATE mailbox SET uidnext = ?, messages = ?, highest_modseq = highest_modseq + 1
+                             WHERE name = 'INBOX'""", (count + 1, count))
+
+    await house.database.write(rows)
