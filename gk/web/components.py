@@ -7,7 +7,7 @@ __all__ = ['ICONS', 'LONGEST_REQUEST', 'Shown', 'styles', 'icon', 'unseen', 'sho
            'mail_line', 'mail_card', 'mail_cards', 'text_body', 'attachment_list', 'people_line', 'action',
            'mail_actions', 'mail_text', 'reading_pane', 'folder_label', 'folder_list', 'query', 'mail_list',
            'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'failed_line', 'error_turn', 'offered', 'said',
-           'approval_card', 'greeting', 'composer', 'toast', 'render']
+           'question', 'approval_card', 'greeting', 'composer', 'toast', 'render']
 
 # %% ../../nbs/web/01_components.ipynb #b88e5c63
 import re
@@ -50,7 +50,7 @@ def styles() -> Shown:
     sheet = files("gk.web").joinpath("static/gk.css").read_text("utf-8")
     return Shown(h.style[Markup(sheet)])  # noqa: S704  our own file
 
-# %% ../../nbs/web/01_components.ipynb #d5aeeea7
+# %% ../../nbs/web/01_components.ipynb #6e09bc5f
 ICONS = {
     "inbox": "M4 13h4l1.5 3h5L16 13h4M4 13l2-7a2 2 0 0 1 2-1.5h8a2 2 0 0 1 2 1.5L20 13v5a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2z",
     "sent": "M21 3 10 14M21 3l-6.5 18-4.5-7-7-4.5z",
@@ -63,22 +63,22 @@ ICONS = {
     "reply": "M10 8V4l-7 7 7 7v-4c5 0 8.5 1.6 11 5-1-5.5-4-10.5-11-11z",
     "forward": "M14 8V4l7 7-7 7v-4c-5 0-8.5 1.6-11 5 1-5.5 4-10.5 11-11z",
     "flag": "M5 21V4.5c5-2.5 8.5 2.5 14 0v9c-5.5 2.5-9-2.5-14 0",
-    "check": "M5 12.500l4.5 4.500L19 7.5",
+    "check": "M5 12.5l4.5 4.5L19 7.5",
     "close": "M6 6l12 12M18 6 6 18",
     "up": "M12 19V5M6 11l6-6 6 6",
     "back": "M15 5l-7 7 7 7",
     "down": "M6 9l6 6 6-6",
     "plus": "M12 5v14M5 12h14",
     "search": "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM20 20l-4-4",
-    "download": "M12 4v11M7 10.500l5 5 5-5M5 20h14",
-    "warning": "M12 4 2.5 20h19zM12 10v4.500M12 17.300v.2",
-    "chat": "M6 4.500h12a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-6.500L7 20.500v-4H6a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2z",
-    "mail": "M5 5.500h14a2 2 0 0 1 2 2v9a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2v-9a2 2 0 0 1 2-2zM3.5 7l8.5 6.500L20.5 7",
-    "unread": "M12 8.500a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z",
+    "download": "M12 4v11M7 10.5l5 5 5-5M5 20h14",
+    "warning": "M12 4 2.5 20h19zM12 10v4.5M12 17.3v.2",
+    "chat": "M6 4.5h12a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-6.5L7 20.5v-4H6a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2z",
+    "mail": "M5 5.5h14a2 2 0 0 1 2 2v9a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2v-9a2 2 0 0 1 2-2zM3.5 7l8.5 6.5L20.5 7",
+    "unread": "M14 5.5H5a2 2 0 0 0-2 2v9a2 2 0 0 0 2 2h14a2 2 0 0 0 2-2V11M3.5 7l8.5 6.5 4-3M19 3.5a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
     "count": "M5 9h14M4.5 15h14M10 4 8 20M16 4l-2 16",
     "thread": "M4 6h16M4 12h10M4 18h13",
     "leave": "M10 4H6a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h4M15 8l4 4-4 4M19 12H9",
-    "wrench": "M14.5 6.500a4.5 4.5 0 0 0 5.7 5.700L12 20.400a2.5 2.5 0 0 1-3.5-3.500l8.2-8.2",
+    "wrench": "M14.5 6.5a4.5 4.5 0 0 0 5.7 5.7L12 20.4a2.5 2.5 0 0 1-3.5-3.5l8.2-8.2",
 }
 
 
@@ -157,17 +157,18 @@ def mail_line(
         h.span(".gk-snippet")[mail.snippet],
     ]
 
-# %% ../../nbs/web/01_components.ipynb #bcc6aadb
+# %% ../../nbs/web/01_components.ipynb #cf0c4d4f
 def mail_card(
     mail: "Summary",
     viewer: Viewer,
     number: int | None = None,
-    inside: Node = None,  # the opened mail, when it is already known
+    inside: Node = None,  # what is seen when it is opened, if that is known already
+    opened: bool = False,
 ) -> Element:
     """One mail that opens in place to be read."""
     link = f"/mail/{mail.id}"
     body = inside if inside is not None else h.a(".gk-button", href=link)[viewer("open")]
-    return h.details(".gk-card", data_mail=mail.id, data_source=inside is None and link, open=inside is not None)[
+    return h.details(".gk-card", data_mail=mail.id, data_source=inside is None and link, open=opened)[
         h.summary[mail_line(mail, viewer, number)],
         h.div(".gk-card-body")[body],
     ]
@@ -176,10 +177,11 @@ def mail_card(
 def mail_cards(
     mails: Iterable["Summary"],
     viewer: Viewer,
-    first: int = 1,  # the number of the first card
+    insides: Mapping[str, Node] | None = None,  # by id: what is seen when a card is opened, where that is known already
 ) -> Element:
     """Mails as numbered cards, for the conversation."""
-    cards = [h.li[mail_card(mail, viewer, number)] for number, mail in enumerate(mails, first)]
+    known = insides or {}
+    cards = [h.li[mail_card(mail, viewer, number, known.get(mail.id))] for number, mail in enumerate(mails, 1)]
     return h.ol(".gk-cards")[cards] if cards else h.p(".gk-quiet")[viewer("no_results")]
 
 # %% ../../nbs/web/01_components.ipynb #f45fa4ba
@@ -464,7 +466,7 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to", title=hint)
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #3e8d3b6c
+# %% ../../nbs/web/01_components.ipynb #cb6c69f4
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
@@ -512,6 +514,19 @@ def _warnings(approval: Mapping[str, Any], viewer: Viewer) -> Node:
         warnings and h.div(".gk-warning", role="note")[
             icon("warning"), h.div[h.strong[viewer("warning")], [h.p[text] for text in warnings]]
         ],
+    ]
+
+
+def question(approval: Mapping[str, Any], viewer: Viewer) -> Node:
+    """What is asked and why, without the fields: where another kind of form stands below it."""
+    title = viewer("approval_send" if approval.get("name") in _SENDING else "approval_other")
+    preview = approval.get("preview") or {}
+    return h.section(".gk-approval", aria_label=title)[
+        h.header[h.span(".gk-approval-mark")[icon(_TOOL_ICONS.get(str(approval.get("name")), "wrench"))], h.h3[title]],
+        _warnings(approval, viewer),
+        _recipients(preview.get("recipients") or (), viewer),
+        preview.get("subject") and h.p(".gk-preview-subject")[preview["subject"]],
+        _concerned(preview.get("emails") or (), viewer),
     ]
 
 

@@ -33,7 +33,7 @@ class Happening(Protocol):
     @property
     def payload(self) -> Mapping[str, Any]: ...
 
-# %% ../../nbs/web/03_turns.ipynb #6c232a46
+# %% ../../nbs/web/03_turns.ipynb #7536a7fe
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -45,13 +45,14 @@ def read(shape: type[Shape], data: Mapping[str, Any]) -> Shape:
 
 def _listing(data: Mapping[str, Any], viewer: Viewer) -> Node:
     """Mails found or listed: numbered cards."""
-    return mail_cards([read(Summary, item) for item in data["items"]], viewer)
+    mails = [read(Summary, item) for item in data["items"]]
+    return mail_cards(mails, viewer) if mails else None  # that there is none, the answer says
 
 
 def _letter(data: Mapping[str, Any], viewer: Viewer) -> Node:
     """One mail, open."""
     mail = read(Email, data)
-    return h.div(".gk-cards")[mail_card(mail, viewer, inside=mail_text(mail, viewer))]
+    return h.div(".gk-cards")[mail_card(mail, viewer, inside=mail_text(mail, viewer), opened=True)]
 
 
 def _thread(data: Mapping[str, Any], viewer: Viewer) -> Node:
@@ -87,7 +88,7 @@ SHOWN: dict[str, Callable[[Mapping[str, Any], Viewer], Node]] = {
     "send_email": _sent, "reply_email": _sent, "forward_email": _sent, "create_draft": _draft,
 }  # fmt: skip
 
-# %% ../../nbs/web/03_turns.ipynb #2a5bc324
+# %% ../../nbs/web/03_turns.ipynb #c8c8ba8f
 def result_node(payload: Mapping[str, Any], viewer: Viewer) -> Node:
     """What a tool brought back; None where the answer in words says it all (a count, a flag)."""
     data, show = payload.get("structured"), SHOWN.get(str(payload.get("name")))
@@ -96,9 +97,10 @@ def result_node(payload: Mapping[str, Any], viewer: Viewer) -> Node:
     if show is None or not isinstance(data, Mapping):
         return None
     try:
-        return assistant_turn(show(data, viewer))
+        shown = show(data, viewer)
     except (ValidationError, KeyError, TypeError, AttributeError):  # written by another version of this program
-        return assistant_turn(h.div(".gk-plain")[str(payload.get("text") or "")])
+        shown = h.div(".gk-plain")[str(payload.get("text") or "")]
+    return None if shown is None else assistant_turn(shown)
 
 # %% ../../nbs/web/03_turns.ipynb #73ac1de6
 @dataclass(frozen=True, slots=True)

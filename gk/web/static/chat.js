@@ -17,6 +17,7 @@ export class Chat extends EventTarget {
     this.tries = 0;
     this.waiting = null; // what was sent and is not yet seen in the conversation
     this.connect();
+    new ResizeObserver(() => this.log.scrollTop === this.followed && this.follow()).observe(log);
     addEventListener("online", () => this.now());
     addEventListener("pageshow", () => this.now());
     document.addEventListener("visibilitychange", () => document.hidden || this.now());
