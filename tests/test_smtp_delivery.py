@@ -347,11 +347,11 @@ async def test_a_relay_that_refuses_the_message_itself(tmp_path: Path) -> None:
     world = Picky(tmp_path / "outside")
     await world.start()
     house = await House(tmp_path, world.address).open()
-    await house.submit("hello", "dave@a.example", "erin@a.example", sender="bob@example.test")
+    await house.submit("hello", "dave@a.example", "nobody@a.example", "erin@a.example", sender="bob@example.test")
     await house.deliver()
-    assert await house.statuses() == {"sent": 1, "bounced": 2}
+    assert await house.statuses() == {"sent": 1, "bounced": 3}
     (raw,) = await house.inbox("bob")
-    assert raw.count(b"Status: 5.6.0") == 2
+    assert (raw.count(b"Status: 5.6.0"), raw.count(b"Status: 5.1.1"), raw.count(b"Final-Recipient:")) == (2, 1, 3)
     await world.stop()
     await house.close()
 
@@ -477,6 +477,28 @@ async def test_the_worker_wakes_for_what_comes_and_for_what_is_due(tmp_path: Pat
     house.hub.publish("queue")
     await until({"sent": 2})
     await house.close()
+
+
+async def test_start_takes_up_what_a_crash_left_behind(house: House) -> None:
+    await house.submit("left", "alice")
+    assert len(await house.queue.claim(10, house.now)) == 1
+    await house.deliver()
+    assert await house.statuses() == {"sending": 1}, "nobody else takes it"
+    await house.worker.start()
+    for _ in range(500):
+        if await house.statuses() == {"sent": 1}:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(await house.statuses())
+
+
+async def test_stop_ends_the_task_by_itself(house: House) -> None:
+    await house.worker.start()
+    task = house.worker._task
+    assert task is not None
+    await asyncio.sleep(0.05)
+    await house.worker.stop()
+    assert task.done() and not task.cancelled()
 
 
 async def test_stop_in_the_middle_leaves_nothing_half_done(house: House) -> None:

@@ -399,6 +399,15 @@ def test_long_message_comes_in_bounded_slices() -> None:
     assert max(map(len, chunks)) <= SLICE + 5
 
 
+@pytest.mark.parametrize("text", [b"a\nb\r\n", b"a\rb\r\n", b"\r\r\n", b"\n\r\n", b"Subject: x\n\n\r\n"])
+def test_a_lone_cr_or_lf_refuses_the_message_and_ends_the_session(text: bytes) -> None:
+    """RFC 5321 §2.3.8. Nothing that stands behind such a message is carried out."""
+    session = in_data()
+    events = feed(session, text + b".\r\nMAIL FROM:<eve@evil.example>\r\n")
+    assert events[-2:] == [DataRefused(events[-2].reply), Closed("smuggling")]  # type: ignore[union-attr]
+    assert session.bytes_to_send().startswith(b"550 5.6.0")
+
+
 # waiting (RFC 2920 §3.1)
 
 
