@@ -259,6 +259,75 @@ give me a summary of Bob's last mail => {SEARCH_BOB} → summarize_thread(id='18
 est-ce que Carol a répondu ? => {SEARCH_CAROL}
 Bob m'a-t-il écrit ? => {SEARCH_BOB}
 did Carol reply? => {SEARCH_CAROL}
+t'as des mails pour moi ? => list_emails()
+y a quoi de neuf dans ma boite ? => list_emails(unread_only=True)
+c'est quoi le dernier mail ? => list_emails(limit=1) → read_email(id='18')
+ouvre-moi la facture du club => search_emails(query='facture du club') → read_email(id='17')
+montre moi les mails que bob m'a envoyés => list_emails(sender='bob')
+tous les mails de bob depuis janvier => list_emails(sender='bob', since='2026-01-01T00:00:00+01:00')
+les mails d'avant-hier => list_emails(since='2026-03-01T00:00:00+01:00', before='2026-03-02T00:00:00+01:00')
+mails entre le 24 et le 28 février
+    => list_emails(since='2026-02-24T00:00:00+01:00', before='2026-03-01T00:00:00+01:00')
+quels mails ai-je reçus hier ? => list_emails({YESTERDAY})
+je veux voir les spams => list_emails(folder='Junk')
+cherche "budget" dans les objets => search_emails(subject='budget')
+je cherche un mail de carol avec une facture => search_emails(query='facture', sender='carol')
+recherche tous les courriels avec fichiers joints de Carol => search_emails(sender='Carol', has_attachment=True)
+quand est-ce que bob m'a écrit ? => search_emails(sender='bob', limit=10)
+j'aimerais savoir combien de mails non lus j'ai => count_emails(unread_only=True)
+y a combien de mails non lus => count_emails(unread_only=True)
+réponds à bob "ok pour jeudi"
+    => search_emails(sender='bob', limit=10) → reply_email(id='18', body='ok pour jeudi')
+réponds à David Blanc que le budget me va
+    => search_emails(sender='David Blanc', limit=10) → reply_email(id='13', body='Le budget me va.')
+réponds à celui sur le budget que ça me va
+    => search_emails(query='budget', limit=10) → reply_email(id='13', body='Ça me va.')
+remercie Bob => send_email(to=['bob@example.test'], subject='Merci', body='Merci.')
+dis bonjour à Carol => send_email(to=['carol@club.example'], subject='Bonjour', body='Bonjour.')
+envoie un email à marie@exemple.fr et à bob pour les prévenir que le train est en retard
+    => send_email(to=['marie@exemple.fr', 'bob@example.test'], subject='Le train est en retard',
+body='Le train est en retard.')
+peux-tu envoyer un mail à Élise pour lui souhaiter un bon anniversaire
+    => send_email(to=['elise@example.test'], subject='Bon anniversaire', body='Bon anniversaire.')
+envoie "je suis là" à bob => send_email(to=['bob@example.test'], subject='Je suis là', body='Je suis là.')
+mail à Bob : coucou => send_email(to=['bob@example.test'], subject='Coucou', body='Coucou.')
+Envoyer un e-mail à Bob Martin, sujet : Vacances, message : on part lundi
+    => send_email(to=['bob@example.test'], subject='Vacances', body='On part lundi.')
+envoie un mail à bob au sujet des photos pour lui dire qu'elles sont superbes
+    => send_email(to=['bob@example.test'], subject='Photos', body='Elles sont superbes.')
+peux tu dire à bob qu'on se voit demain à 15h30 ?
+    => send_email(to=['bob@example.test'], subject='On se voit demain à 15h30', body='On se voit demain à 15h30.')
+écris à moi-même : penser au pain
+    => send_email(to=['alice@example.test'], subject='Penser au pain', body='Penser au pain.')
+supprime les mails de plus d'une semaine
+    => search_emails(before='2026-02-24T00:00:00+01:00', limit=100) → delete_email(ids=['12', '11'])
+déplace tous les mails de la newsletter vers la corbeille
+    => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
+range la facture dans Famille
+    => list_folders() → search_emails(query='facture', limit=10) → move_email(ids=['17'], folder='Famille')
+marque la facture comme importante
+    => search_emails(query='facture', limit=10) → flag_email(ids=['17'], flag='flagged')
+marque tous les mails comme lus
+    => list_emails(unread_only=True, limit=100) → flag_email(ids=['18', '17', '13'], flag='seen')
+de quoi parle le mail de Carol ? => {SEARCH_CAROL} → summarize_thread(id='17')
+show me what bob sent me last week => list_emails(sender='bob', {LAST_WEEK})
+is there anything from carol? => list_emails(sender='carol')
+open the one with the attachment => search_emails(has_attachment=True, limit=10) → read_email(id='17')
+any emails about the photos? => search_emails(query='photos')
+what did i miss? => list_emails(unread_only=True)
+reply yes to bob => search_emails(sender='bob', limit=10) → reply_email(id='18', body='Yes.')
+reply to bob with thanks for the photos
+    => search_emails(sender='bob', limit=10) → reply_email(id='18', body='Thanks for the photos.')
+tell bob and carol that the meeting is cancelled
+    => send_email(to=['bob@example.test', 'carol@club.example'], subject='The meeting is cancelled',
+body='The meeting is cancelled.')
+can you email carol to ask her when the meeting starts?
+    => send_email(to=['carol@club.example'], subject='Could you tell me when the meeting starts',
+body='Could you tell me when the meeting starts?')
+delete emails older than 2026-02-25
+    => search_emails(before='2026-02-25T00:00:00+01:00', limit=100) → delete_email(ids=['13', '12', '11'])
+archive everything from the newsletter
+    => search_emails(sender='newsletter', limit=100) → move_email(ids=['16', '12'], folder='Archive')
 """
 
 
@@ -301,6 +370,9 @@ marque-les comme lus => flag_email(ids=['18', '17', '16', '15', '14', '13', '12'
 transfère le 2 à Bob => forward_email(id='17', to=['bob@example.test'])
 mets le 6 dans les archives => move_email(ids=['13'], folder='Archive')
 résume le cinquième => summarize_thread(id='14')
+supprime-les tous => delete_email(ids=['18', '17', '16', '15', '14', '13', '12'])
+mark 1 and 2 as read => flag_email(ids=['18', '17'], flag='seen')
+lis celui de david => read_email(id='14')
 """
 
 
@@ -345,6 +417,13 @@ lis le précédent => read_email(id='18')
 next => read_email(id='16')
 read the first one => read_email(id='18')
 c'est du spam => move_email(ids=['17'], folder='Junk')
+ouvre la pièce jointe => read_email(id='17')
+réponds: super, merci ! => reply_email(id='17', body='Super, merci !')
+répondre à l'expéditeur : merci => reply_email(id='17', body='Merci.')
+transfère à bob et à élise : pour info
+    => forward_email(id='17', to=['bob@example.test', 'elise@example.test'], body='Pour info.')
+supprime => delete_email(ids=['17'])
+et le suivant ? => read_email(id='16')
 """
 
 
@@ -376,6 +455,10 @@ async def test_a_request_about_the_mail_in_front_of_us(request_: str, expected: 
         "?",
         "...",
         "supprime tout",
+        "supprime tous les mails lus",
+        "supprime le dossier Famille",
+        "efface le mail de la boutique",
+        "renomme le dossier Famille",
         "supprime mes mails",
         "delete all my mails",
         "réponds",

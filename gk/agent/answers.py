@@ -7,10 +7,10 @@ __all__ = ['MARKDOWN', 'WEEKDAYS_FR', 'MONTHS_FR', 'WEEKDAYS_EN', 'MONTHS_EN', '
            'called', 'of_name', 'day', 'moment', 'capital', 'folder', 'folder_title', 'conditions', 'messages',
            'listed', 'one_mail', 'choice', 'enumeration']
 
-# %% ../../nbs/agent/09_answers.ipynb #49949b0e
+# %% ../../nbs/agent/09_answers.ipynb #d274eb19
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -109,7 +109,7 @@ def folder_title(voice: Voice, name: str) -> str:
     said = voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, ""))
     return capital(re.sub(r"^(?:la|les|the) ", "", said)) or plain(name)
 
-# %% ../../nbs/agent/09_answers.ipynb #699f026f
+# %% ../../nbs/agent/09_answers.ipynb #51ae9914
 def conditions(voice: Voice, wanted: Wanted) -> str:
     """What was asked for, in words that follow "messages"."""
     end = wanted.before - timedelta(seconds=1) if wanted.before else None
@@ -122,6 +122,8 @@ def conditions(voice: Voice, wanted: Wanted) -> str:
         (wanted.folder, f"dans {folder(voice, wanted.folder)}", f"in {folder(voice, wanted.folder)}"),
     ]
     said = [voice(fr, en) for given, fr, en in parts if given]
+    if end and end > voice.now and wanted.since and wanted.since.date() < voice.now.date():
+        end = None  # "ce mois-ci" ends in the future: since its beginning
     first, last = (day(voice, d).removeprefix("on ") if d else "" for d in (wanted.since, end))
     if first and last:
         both = voice(f"entre {first} et {last}", f"from {first} to {last}")
@@ -131,7 +133,7 @@ def conditions(voice: Voice, wanted: Wanted) -> str:
     text = "".join(f" {part}" for part in said)
     return text.replace(" de aujourd", " d’aujourd").replace(" de hier", " d’hier").replace(" de le ", " du ")
 
-# %% ../../nbs/agent/09_answers.ipynb #31b13f63
+# %% ../../nbs/agent/09_answers.ipynb #f491ca2f
 def messages(voice: Voice, number: int, unread: bool = False, more: bool = False) -> str:
     """So many messages, perhaps unread; `more` when there are at least so many."""
     if number == 0:
@@ -143,6 +145,9 @@ def messages(voice: Voice, number: int, unread: bool = False, more: bool = False
 
 def listed(voice: Voice, items: Sequence[Item], wanted: Wanted, more: bool) -> str:
     """What stands above a list of mail."""
+    names = {item.sender.name for item in items}
+    if wanted.sender and len(names) == 1 and all(names):
+        wanted = replace(wanted, sender=names.pop(), said="")  # "bob" is Bob Martin
     said = conditions(voice, wanted)
     if len(items) < 2:
         said = said.replace("intitulés", "intitulé")

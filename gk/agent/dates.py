@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Prefer', 'Rule', 'RULES', 'WEEKDAYS', 'MONTHS', 'DAY', 'MONTH', 'YEAR', 'NUMBER', 'UNIT', 'NAMED_DAYS', 'PAST_WORDS',
            'NEXT_WORDS', 'SIDE', 'UNITS', 'PERIOD', 'DATE', 'PARTS', 'PART', 'PART_AFTER', 'CLOCK_MARK', 'CLOCK',
-           'RELATIONS', 'RELATION', 'BETWEEN', 'AND', 'AGO', 'Span', 'Today', 'rule', 'said', 'named_day', 'weekday',
-           'period', 'month', 'year', 'day_of_month', 'numeric', 'distance', 'last_days', 'part_of_today', 'single',
-           'match_date', 'find_dates', 'parse_date']
+           'RELATIONS', 'RELATION', 'BETWEEN', 'AND', 'AGO', 'ALONE', 'Span', 'Today', 'how_many', 'rule', 'said',
+           'named_day', 'weekday', 'period', 'month', 'year', 'day_of_month', 'numeric', 'distance', 'last_days',
+           'part_of_today', 'single', 'delimited', 'match_date', 'find_dates', 'parse_date']
 
 # %% ../../nbs/agent/02_dates.ipynb #f174cd55
 import calendar
@@ -56,7 +56,7 @@ class Today:
         """`count` whole days from `first`."""
         return Span(self.at(first), self.at(first + timedelta(days=count)))
 
-# %% ../../nbs/agent/02_dates.ipynb #32961b4d
+# %% ../../nbs/agent/02_dates.ipynb #59b545a2
 Rule = Callable[[re.Match[str], Today], Span | None]
 RULES: list[tuple[re.Pattern[str], Rule]] = []
 
@@ -75,8 +75,13 @@ def _any(words: dict[str, int], plural: str = "") -> str:
 
 
 DAY, MONTH, YEAR = rf"(?P<weekday>{_any(WEEKDAYS)})", rf"(?P<month>{_any(MONTHS)})", r"(?P<year>(?:19|20)\d\d)"
-NUMBER = rf"(?P<number>\d{{1,3}}|{_any(COUNTS)})"
+NUMBER = rf"(?P<number>\d{{1,3}}|{_any(COUNTS)}|an?)"
 UNIT = r"(?P<unit>minute|heure|hour|jour|day|semaine|week|mois|month|an|annee|year)s?"
+
+
+def how_many(word: str) -> int:
+    """A count in digits or words; "a" and "an" are one."""
+    return 1 if word in ("a", "an") else count(word) or 0
 
 
 def rule(*patterns: str) -> Callable[[Rule], Rule]:
@@ -244,7 +249,7 @@ def numeric(match: re.Match[str], today: Today) -> Span | None:
         day, month = month, day
     return _date(day, month, int(match["y"]) if match["y"] else None, today)
 
-# %% ../../nbs/agent/02_dates.ipynb #1f150f2e
+# %% ../../nbs/agent/02_dates.ipynb #a8e1c20e
 @rule(
     rf"il y a (?:environ )?{NUMBER} {UNIT}",
     rf"{NUMBER} {UNIT} ago",
@@ -253,7 +258,7 @@ def numeric(match: re.Match[str], today: Today) -> Span | None:
 )
 def distance(match: re.Match[str], today: Today) -> Span:
     """A day, week, month or year at a distance from today; an hour or minute at a distance from now."""
-    number, unit = count(match["number"]) or 0, UNITS[match["unit"]]
+    number, unit = how_many(match["number"]), UNITS[match["unit"]]
     ahead = bool(said(match, "ahead"))
     if unit in ("hour", "minute"):
         there = today.now + (1 if ahead else -1) * _length(unit, number)
@@ -274,7 +279,7 @@ def _length(unit: str, number: int) -> timedelta:
 )
 def last_days(match: re.Match[str], today: Today) -> Span:
     """The last so many days, weeks, months or years, today included; "a few" is a week."""
-    number, unit = count(said(match, "number") or said(match, "number2")) or 7, UNITS[said(match, "unit") or "day"]
+    number, unit = how_many(said(match, "number") or said(match, "number2")) or 7, UNITS[said(match, "unit") or "day"]
     if unit in ("hour", "minute"):
         return Span(today.now - _length(unit, number), today.now)
     first = _move(today.day, unit, -number) + timedelta(days=1)
@@ -346,18 +351,19 @@ def _narrow(span: Span, position: int, text: str, today: Today) -> tuple[Span, i
         return exact, clock.end()
     return span, position
 
-# %% ../../nbs/agent/02_dates.ipynb #38bc6e13
+# %% ../../nbs/agent/02_dates.ipynb #cc348899
 RELATIONS = {
-    "depuis": "since", "since": "since", "a partir de": "since", "a partir du": "since", "a compter du": "since", "des": "since",
-    "starting": "since", "newer than": "since", "plus recents que": "since", "posterieurs a": "after", "apres": "after",
-    "after": "after", "avant": "before", "before": "before", "anterieurs a": "before", "older than": "before",
-    "plus vieux que": "before", "plus anciens que": "before", "jusqu' a": "until", "jusqu' au": "until", "until": "until",
-    "till": "until", "up to": "until",
+    "depuis": "since", "since": "since", "a partir de": "since", "a partir du": "since", "a compter du": "since",
+    "des": "since", "starting": "since", "newer than": "since", "plus recents que": "since", "posterieurs a": "after",
+    "apres": "after", "after": "after", "avant": "before", "before": "before", "anterieurs a": "before",
+    "older than": "before", "plus vieux que": "before", "plus anciens que": "before", "de plus de": "before",
+    "de plus d'": "before", "vieux de plus de": "before", "vieux de plus d'": "before", "more than": "before",
+    "jusqu' a": "until", "jusqu' au": "until", "until": "until", "till": "until", "up to": "until",
 }  # fmt: skip
 RELATION = re.compile(rf"(?P<relation>{'|'.join(sorted(RELATIONS, key=len, reverse=True))}) (?:le |la |the |l' )?")
 BETWEEN = re.compile(r"(?:entre|between) (?:le |the )?|(?:from|du|de) (?:the )?")
 AND = re.compile(r" (?:et|and|au|a|to|until|jusqu' au) (?:le |the )?")
-AGO = re.compile(rf"{NUMBER} {UNIT}(?!\w)(?! ago)")
+AGO = re.compile(rf"{NUMBER} {UNIT}(?!\w)(?! ago)(?: old)?")
 
 
 def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
@@ -377,17 +383,32 @@ def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
             return exact, following[1] if following else after
     return None
 
-# %% ../../nbs/agent/02_dates.ipynb #24f9977b
+
+ALONE = re.compile(rf"(?:{MONTH}|{YEAR})(?![\w@-])")
+
+
+def delimited(text: str, position: int, today: Today) -> tuple[Span, int] | None:
+    """A date after a word that announces one: a month or a year may stand alone there ("depuis janvier", "before 2025")."""
+    if found := single(text, position, today):
+        return found
+    alone = ALONE.match(text, position)
+    if not alone:
+        return None
+    inner = f"en {alone['month']}" if alone["month"] else f"en {alone['year']}"
+    found = single(inner, 0, today)
+    return (found[0], alone.end()) if found else None
+
+# %% ../../nbs/agent/02_dates.ipynb #3204866d
 def _between(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """"entre X et Y", "du X au Y", "from X to Y"."""
     opening = BETWEEN.match(text, position)
     if not opening:
         return None
     bare = re.compile(rf"{DATE}(?= (?:et|and|au|to|a) )").match(text, opening.end())
-    first = single(text, opening.end(), today) if not bare else None
+    first = delimited(text, opening.end(), today) if not bare else None
     end = bare.end() if bare else first[1] if first else 0
     middle = AND.match(text, end) if end else None
-    last = single(text, middle.end(), today) if middle else None
+    last = delimited(text, middle.end(), today) if middle else None
     if not last or not last[0].start:
         return None
     if bare and not first:
@@ -412,10 +433,10 @@ def match_date(
         return single(text, position, today)
     after = relation.end()
     if ago := AGO.match(text, after):  # "depuis 3 jours", "since two hours"
-        number, unit = count(ago["number"]) or 0, UNITS[ago["unit"]]
+        number, unit = how_many(ago["number"]), UNITS[ago["unit"]]
         there = today.now - _length(unit, number) if unit in ("hour", "minute") else today.at(_move(today.day, unit, -number))
         inner, end = Span(there, there), ago.end()
-    elif found := single(text, after, today) or single(text, relation.end("relation") + 1, today):
+    elif found := delimited(text, after, today) or single(text, relation.end("relation") + 1, today):
         inner, end = found
     else:
         return None

@@ -18,7 +18,7 @@ from rapidfuzz import fuzz, process
 
 from .words import Language, Words, correct, fold
 
-# %% ../../nbs/agent/06_phrases.ipynb #34746565
+# %% ../../nbs/agent/06_phrases.ipynb #788b8965
 def read_families(text: str) -> dict[str, tuple[str, ...]]:
     """Families from text: a name, a colon, words; phrases of several words between bars."""
     families: dict[str, tuple[str, ...]] = {}
@@ -36,6 +36,7 @@ show: liste listes listez lister listons montre montres montrez montrer affiche 
 read: lis lit lire lisez ouvre ouvres ouvrez ouvrir relis relire|fais moi lire|fais lire
 find: cherche cherches cherchez chercher recherche recherches recherchez rechercher trouve trouves trouvez trouver retrouve
     retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe|ou j' ai mis
+    |je cherche|je recherche
 count: combien compte comptes comptez compter|nombre de|le nombre de|quel est le nombre de|combien y a t il|combien ai je
     |combien j' ai|combien est ce que j' ai|combien il y a
 reply: reponds repond repondez repondre repondons|fais reponse|ecris en reponse|envoie une reponse|envoyer une reponse
@@ -65,11 +66,11 @@ trash: corbeille poubelle|la corbeille|la poubelle|ma corbeille
 my: mes les tes mon|tous mes|tous les|toutes mes
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #06fae658
+# %% ../../nbs/agent/06_phrases.ipynb #aa6319c9
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
-find: find search locate|search for|look for|look up|where is|where are|where did you put
+find: find search locate|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
 count: count|how many|how much|number of|the number of|what is the number of
 reply: reply respond answer|write back|reply back|send a reply|send an answer|get back|write a reply
 write: write send compose email mail message
@@ -247,7 +248,7 @@ make_folder en: new folder [:] {name}
   new folder Taxes => create_folder(name='Taxes')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #af836b02
+# %% ../../nbs/agent/06_phrases.ipynb #0cead682
 read_table(r"""
 count fr: <count> [de|d'|des|en tout|au total] {what}
   combien de mails non lus ? => count_emails(unread_only=True)
@@ -255,19 +256,23 @@ count fr: <count> [de|d'|des|en tout|au total] {what}
   combien de mails de Bob ? => search_emails(sender='Bob', limit=100)
   combien y a-t-il de mails dans la corbeille ? => count_emails(folder='Trash')
   compte les mails non lus => count_emails(unread_only=True)
-count fr: (j' ai|ai je|il y a|y a t il) combien [de|d'] {what}
+count fr: (j' ai|ai je|il y a|y a t il|y a) combien [de|d'] {what}
   j'ai combien de mails non lus ? => count_emails(unread_only=True)
 count en: <count> {what}
   how many unread mails do I have? => count_emails(unread_only=True)
   how many messages are there in Archive? => count_emails(folder='Archive')
   count my unread mail => count_emails(unread_only=True)
   how many emails from Bob? => search_emails(sender='Bob', limit=100)
-news fr: (quoi de neuf|quoi de nouveau|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier|j' ai du courrier
+news fr: [il] [y a] (quoi de neuf|quoi de nouveau|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier
+    |j' ai du courrier
     |ai je du courrier|ai je recu du courrier|est ce que j' ai du courrier|ai je des nouvelles|il y a du nouveau
-    |y a t il du nouveau|as tu du nouveau|avez vous du nouveau|as tu des nouvelles) [aujourd'hui|ce matin|dans mes mails]
+    |qu' est ce que j' ai rate|qu' ai je rate|j' ai rate quoi|qu' est ce que j' ai manque
+    |y a t il du nouveau|as tu du nouveau|avez vous du nouveau|as tu des nouvelles) [aujourd'hui|ce matin
+    |dans mes mails|dans ma boite|dans ma boite mail|dans mon courrier]
   quoi de neuf ? => list_emails(unread_only=True)
   ai-je du courrier ? => list_emails(unread_only=True)
-news en: (what's new|whats new|what is new|anything new|any news|any mail|any new mail|any new mails
+news en: (what's new|what did i miss|what have i missed|did i miss anything|whats new|what is new|anything new|any news
+    |any mail|any new mail|any new mails
     |any new messages|any new email|you have mail|do i have mail|do i have new mail|do i have any mail
     |do i have any new mail|do i have any new messages|do i have unread mail|have i got mail) [today|for me]
   what's new? => list_emails(unread_only=True)
@@ -321,7 +326,7 @@ flag en unflagged: (unstar|unflag|unpin) {what}
 flag en unflagged: (remove|take) the (star|flag) (from|off) {what}
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b27b3ed9
+# %% ../../nbs/agent/06_phrases.ipynb #85fa14a2
 read_table(r"""
 empty fr Trash: <empty> [moi] (la|ma) (corbeille|poubelle)
   vide la corbeille => list_emails(folder='Trash', limit=100) → delete_email(ids=['10'])
@@ -339,6 +344,14 @@ delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
 delete en: <move> {what} (to|in|into) <trash>
   move the second one to the trash => list_emails() → delete_email(ids=['17'])
+delete fr: <delete>
+delete en: <delete>
+folder_change fr: <delete> [le|mon|ce|un] (dossier|repertoire) {name}
+folder_change fr: (renomme|renommer|renommez) {name}
+  renomme le dossier Famille en Maison
+folder_change en: <delete> [the|my|a] folder {name}
+folder_change en: <delete> [the|my] {name} folder
+folder_change en: rename {name}
 delete fr: <delete> [le contenu de] {what}
   supprime les mails de la newsletter
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
@@ -350,7 +363,7 @@ delete en: <delete> {what}
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #c9f5d55c
+# %% ../../nbs/agent/06_phrases.ipynb #406acc28
 read_table(r"""
 archive fr: <archive> {what}
   archive le deuxième => list_emails() → move_email(ids=['17'], folder='Archive')
@@ -358,7 +371,8 @@ archive fr: <archive> {what}
     => search_emails(sender='newsletter', limit=100) → move_email(ids=['16', '12'], folder='Archive')
 archive en: <archive> {what}
   archive the last one => list_emails() → move_email(ids=['18'], folder='Archive')
-archive fr: (archive|archiver|archivez)
+archive fr: <archive>
+archive en: <archive>
 move fr: <move> {what} (dans|vers|sous|en|a|aux|au) [le|la|les|mon|mes|l'] [dossier] {folder}
   déplace le deuxième dans Famille => list_folders() → list_emails() → move_email(ids=['17'], folder='Famille')
   mets les mails de Bob dans le dossier Famille
@@ -370,7 +384,7 @@ move en: <move> {what} (to|into|in|under) [the|my] [folder] {folder}
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #2efc78f8
+# %% ../../nbs/agent/06_phrases.ipynb #abb6e765
 read_table(r"""
 summary_with fr: <summary> [le|la|l'|les|mes|du|de la|nos] <thread> (avec|de|d'|entre moi et) {who}
   résume la conversation avec Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
@@ -386,6 +400,10 @@ summary_with en: <summary> [the|my|our] <thread> (with|from) {who}
 summary_about en: <summary> [the|my|our] <thread> (about|on|regarding) [the|a] {topic}
   sum up the conversation about the réunion => search_emails(query='réunion', limit=10) → summarize_thread(id='18')
 summary en: <summary> [the|this|that] <thread>
+summary fr: de quoi (parle|parlent|traite|il s' agit dans) {what}
+  de quoi parle le mail de Carol ? => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
+summary en: (what is|what's) {what} about
+  what is Carol's mail about? => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
 summary en: <summary> {what}
   summarize the first one => list_emails() → summarize_thread(id='18')
 """)
@@ -414,8 +432,10 @@ reply fr: <reply>
 reply en: <reply>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #40e980af
+# %% ../../nbs/agent/06_phrases.ipynb #702e5931
 read_table(r"""
+forward fr: <forward>
+forward en: <forward>
 forward fr: <forward> {message}
   transfère le deuxième à Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
   fais suivre le mail de Carol à bob@example.test
@@ -437,7 +457,7 @@ draft en: <draft> [me] [a|an] [mail|message|reply|email|note|draft] [for|to] {me
     => create_draft(to=['bob@example.test'], subject='See you Thursday', body='See you Thursday.')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #83328477
+# %% ../../nbs/agent/06_phrases.ipynb #04d637b2
 read_table(r"""
 send_this fr: (envoie|envoyer|envoyez|renvoie) {message}
   envoie le deuxième à Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
@@ -457,6 +477,12 @@ write en: <write> {message}
   send a mail to Bob about the meeting: see you Monday
     => send_email(to=['bob@example.test'], subject='The meeting', body='See you Monday.')
   email Bob: call me => send_email(to=['bob@example.test'], subject='Call me', body='Call me.')
+thank fr: (remercie|remercier|remerciez) {message}
+  remercie Bob pour les photos
+    => send_email(to=['bob@example.test'], subject='Merci pour les photos', body='Merci pour les photos.')
+thank en: thank {message}
+  thank Carol for the invoice
+    => send_email(to=['carol@club.example'], subject='Thank you for the invoice', body='Thank you for the invoice.')
 tell fr: <tell> {message}
   dis à Bob que j'arrive => send_email(to=['bob@example.test'], subject="J'arrive", body="J'arrive.")
   préviens Carol que je serai absent
@@ -464,14 +490,32 @@ tell fr: <tell> {message}
 tell en: <tell> {message}
   tell Bob I'm late => send_email(to=['bob@example.test'], subject="I'm late", body="I'm late.")
   let Carol know that I paid => send_email(to=['carol@club.example'], subject='I paid', body='I paid.')
+write fr: (nouveau|nouvel) (mail|message|courriel|e mail) {message}
+  nouveau message à Bob : coucou => send_email(to=['bob@example.test'], subject='Coucou', body='Coucou.')
+write en: new (mail|message|email|e mail) {message}
+  new message to Bob: hello => send_email(to=['bob@example.test'], subject='Hello', body='Hello.')
 write fr: (ecris|ecrire|redige|envoie|nouveau|compose) [un] [nouveau] (mail|message|courriel|e mail)
   écris un mail
 write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #5306ab5a
+# %% ../../nbs/agent/06_phrases.ipynb #7f5e8a7b
 read_table(r"""
+sender fr: (qui l' a envoye|qui l' a ecrit|qui a envoye ce mail|qui a ecrit ce mail|c' est de qui|de qui est ce
+    |de qui est ce mail
+    |de qui vient ce mail|quelle est son adresse|son adresse)
+  c'est de qui ?
+sender en: (who sent it|who sent this|who wrote it|who wrote this|who is it from|who is this from|who's it from
+    |what is his address
+    |what is her address)
+  who sent this?
+files fr: (ouvre|ouvrir|telecharge|telecharger|montre|affiche|voir|donne) [moi] (la|les|sa|ses|l'|une) (piece jointe
+    |pieces jointes|pj
+    |fichier joint|fichiers joints|document joint)
+  ouvre la pièce jointe
+files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|attachments|attached file|attached files)
+  download the attachment
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
 from fr: (que|qu' est ce que|qu') (m' a|me|a) (dit|ecrit|repondu|veut|envoye) {who}
@@ -491,11 +535,16 @@ did en: (did|has|have) {who} (write|written|reply|replied|answer|answered|email|
     |wrote) [to me|me|back] [yet|already]
   did Bob write? => search_emails(sender='Bob', limit=10)
   has Carol replied yet? => search_emails(sender='Carol', limit=10)
+did fr: (quand|c' est quand que|depuis quand) [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a
+    |a) [deja|enfin] (ecrit|repondu|envoye un mail) [pour la derniere fois]
+  quand est-ce que Bob m'a écrit ? => search_emails(sender='Bob', limit=10)
+did en: when did {who} (write|reply|answer|email|mail) [to me|me|back] [last]
+  when did Bob write? => search_emails(sender='Bob', limit=10)
 did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) from {who}
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b55bea1a
+# %% ../../nbs/agent/06_phrases.ipynb #eec34673
 read_table(r"""
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
@@ -507,6 +556,12 @@ show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|w
 show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|what did i receive|what came in
     |what arrived) {what}
   who wrote to me yesterday? => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
+show fr: (liste|lister|montre|affiche)
+show en: (list|show)
+show fr: (quels|quelles) {what}
+  quels mails ai-je reçus hier ?
+    => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
+show en: which {what}
 show fr: (qu' y a t il|qu' est ce qu' il y a|il y a quoi|que contient|y a t il quelque chose) {what}
   qu'y a-t-il dans la corbeille ? => list_emails(folder='Trash')
 show en: (what's|whats|what is there) {what}
@@ -526,8 +581,10 @@ find en: <find> {what}
   find the invoice => search_emails(query='invoice')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #cf3c650b
+# %% ../../nbs/agent/06_phrases.ipynb #539e7f80
 read_table(r"""
+read fr: <read>
+read en: <read>
 read fr: <read> {what}
   lis le deuxième => list_emails() → read_email(id='17')
   ouvre le dernier mail => list_emails(limit=1) → read_email(id='18')
@@ -551,7 +608,8 @@ show en: <show> {what}
   show unread mail => list_emails(unread_only=True)
   show the mails from yesterday
     => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
-show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|avons nous) [recu|eu] [du|des|de|d'|un] {what}
+show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|avons nous|t' as|tu as|as tu|avez vous|vous avez|y a) [recu
+    |eu] [du|des|de|d'|un] {what}
   ai-je reçu des mails de Carol ? => list_emails(sender='Carol')
 show en: (do i have|have i got|are there|is there|did i get|did i receive|i have) [any|some|a] {what}
   do I have any mail from Carol? => list_emails(sender='Carol')
@@ -565,13 +623,13 @@ name en: {what}
   inbox => list_emails(folder='INBOX')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #c9c3af12
+# %% ../../nbs/agent/06_phrases.ipynb #21df3539
 COURTESY = r"""
 bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et|and|puis|so|now|well|maintenant|gk|assistant
 |s' il te plait|s' il vous plait|stp|svp|please|merci de|veuillez|je te prie de|kindly|just
 |(?:est ce que )?(?:tu peux|vous pouvez|tu pourrais|vous pourriez)|peux tu|pouvez vous|pourrais tu|pourriez vous|saurais tu
 |veux tu|voulez vous|il faut(?: que tu)?|j' ai besoin de
-|(?:je |j' )(?:voudrais|aimerais|veux|souhaite|souhaiterais|aimerai|dois|peux)(?: bien)?(?: que tu| que vous)?
+|(?:je |j' )(?:voudrais|aimerais|veux|souhaite|souhaiterais|aimerai|dois|peux)(?: bien)?(?: que tu| que vous| savoir)?
 |can you|could you|would you|will you|can i|could i|may i|i want(?: you)? to|i would like(?: to)?|i'd like(?: to)?|i need(?: to)?
 |i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
 """

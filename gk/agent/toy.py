@@ -102,7 +102,7 @@ def toy_tools() -> list[ToyTool]:
         tools.append(ToyTool(name, name.replace("_", " "), schema))
     return tools
 
-# %% ../../nbs/agent/07_toy.ipynb #5fa154dd
+# %% ../../nbs/agent/07_toy.ipynb #cec2f31a
 @dataclass
 class ToyMail:
     """Alice's mailbox behind the mail tools."""
@@ -172,7 +172,8 @@ class ToyMail:
         return self._change(ids, flag=flag)
 
     def _send_email(self, to: list[str], subject: str, body: str, **more: Any) -> Result:
-        people = [vars(p) for p in HERE.contacts if p.address in to] or [{"name": "", "address": a} for a in to]
+        names = {p.address: p.name for p in HERE.contacts}
+        people = [{"name": names.get(a, ""), "address": a} for a in to]
         self.sent.append({"to": to, "subject": subject, "body": body, **more})
         return Result("sent", {"id": str(len(self.sent)), "to": people, "subject": subject})
 

@@ -18,7 +18,7 @@ from typing import Literal
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-# %% ../../nbs/agent/01_words.ipynb #9a864506
+# %% ../../nbs/agent/01_words.ipynb #f36bed38
 Language = Literal["fr", "en"]
 
 MASK = "\ue000"  # stands for one character of quoted text: no pattern can mistake what is quoted for a command
@@ -51,6 +51,7 @@ class Words:
 
     def part(self, start: int, end: int) -> "Words":
         """A stretch of the request as a smaller request, tied to the same original."""
+        end = min(end, len(self.folded))
         while start < end and self.folded[start] == " ":
             start += 1
         while end > start and self.folded[end - 1] == " ":
@@ -197,7 +198,7 @@ def ordinal(word: str) -> int | None:
     match = ORDINAL_DIGITS.fullmatch(word)
     return int(match.group(1)) if match else ORDINALS.get(word)
 
-# %% ../../nbs/agent/01_words.ipynb #544cb783
+# %% ../../nbs/agent/01_words.ipynb #5be6d96a
 def word_set(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
     return frozenset(text.split())
@@ -226,6 +227,7 @@ def language_of(
     """French or English, by the small words of the request."""
     tokens = words.folded.split()
     french, english = sum(t in FRENCH for t in tokens), sum(t in ENGLISH for t in tokens)
+    french += 2 * any(words.original[i] in "àâçéèêëîïôùûÀÂÇÉÈÊ" for i in words.at)  # English writes none of these
     return otherwise if french == english else "fr" if french > english else "en"
 
 # %% ../../nbs/agent/01_words.ipynb #5015f732
