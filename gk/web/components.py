@@ -466,18 +466,22 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to", title=hint)
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #cb6c69f4
+# %% ../../nbs/web/01_components.ipynb #000a5108
+def _beyond_the_fields(args: Mapping[str, Any], preview: Mapping[str, Any], viewer: Viewer) -> list[Node]:
+    """What the call will do that no field says: to whom an answer goes, about what, and who has never been written to."""
+    recipients = preview.get("recipients") or ()
+    unsaid = "to" not in args or any(person.get("first_time") for person in recipients)
+    subject = preview.get("subject") if "subject" not in args else None
+    return [_recipients(recipients, viewer) if unsaid else None, subject and h.p(".gk-preview-subject")[str(subject)]]
+
+
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
-    recipients = preview.get("recipients") or ()
-    worth_showing = "to" not in args or any(person.get("first_time") for person in recipients)  # else the field says it
-    fields: list[Node] = [_recipients(recipients, viewer) if worth_showing else None]
+    fields = _beyond_the_fields(args, preview, viewer)
     for name in offered(args):
         value = args[name]
         fields.append(_field(name, ", ".join(value) if isinstance(value, list) else str(value or ""), key, viewer))
-    if "subject" not in args and preview.get("subject"):
-        fields.insert(1, h.p(".gk-preview-subject")[preview["subject"]])
     if preview.get("attachments"):
         fields.append(h.p(".gk-quiet")[f"{viewer('attached')} ", ", ".join(map(str, preview["attachments"]))])
     if approval.get("name") not in _SENDING:
@@ -524,9 +528,8 @@ def question(approval: Mapping[str, Any], viewer: Viewer) -> Node:
     return h.section(".gk-approval", aria_label=title)[
         h.header[h.span(".gk-approval-mark")[icon(_TOOL_ICONS.get(str(approval.get("name")), "wrench"))], h.h3[title]],
         _warnings(approval, viewer),
-        _recipients(preview.get("recipients") or (), viewer),
-        preview.get("subject") and h.p(".gk-preview-subject")[preview["subject"]],
-        _concerned(preview.get("emails") or (), viewer),
+        _beyond_the_fields(approval.get("args") or {}, preview, viewer),
+        approval.get("name") not in _SENDING and _concerned(preview.get("emails") or (), viewer),
     ]
 
 
