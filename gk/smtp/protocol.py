@@ -273,7 +273,7 @@ def _count_hops(
     content.in_header = end < 0 and not piece.endswith(b"\r\n")
     content.received += header.lower().count(b"\nreceived:")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #cf9e39a2
+# %% ../../nbs/smtp/00_protocol.ipynb #210255a3
 class Replies:
     "What a session has to say"
 
@@ -289,13 +289,21 @@ class Replies:
         self._replies = bytearray()
         self._must_wait = False
 
-    def bytes_to_send(self) -> bytes:
+    def bytes_to_send(
+        self,
+        more: bool = False,  # bytes that have arrived already are still to be fed
+    ) -> bytes:
         "The replies since the last time; the caller sends them in one write"
-        if self._must_wait and not self._received and self.question is None:
+        if self._must_wait and not self._received and self.question is None and not more:
             self._must_wait = False
         out = bytes(self._replies)
         self._replies.clear()
         return out
+
+    @property
+    def unsent(self) -> int:
+        "Octets of replies that wait to be sent"
+        return len(self._replies)
 
     def _say(self, code: int, status: str, text: str) -> None:
         self._replies += reply_line(code, status, text)
