@@ -49,9 +49,9 @@ def fails_at_commit(tx: Transaction) -> None:
 
 async def together(database: Database, *functions):
     """Let the functions share one group: the writer is held until all of them wait."""
-    gate = threading.Event()
-    held = asyncio.create_task(database.write(lambda tx: gate.wait(10)))
-    await asyncio.sleep(0.05)
+    gate, holding = threading.Event(), threading.Event()
+    held = asyncio.create_task(database.write(lambda tx: holding.set() or gate.wait(10)))
+    await asyncio.to_thread(holding.wait, 10)
     waiting = [asyncio.create_task(database.write(function)) for function in functions]
     await asyncio.sleep(0)
     gate.set()
@@ -358,9 +358,11 @@ def test_the_files_are_for_their_owner_only(database):
 def test_closing_finishes_what_waits_and_then_refuses(tmp_path):
     database = Database.open(tmp_path)
     threads = [threading.Thread(target=database.write_now, args=(put(f"{n}"),)) for n in range(20)]
-    gate = threading.Event()
-    holder = threading.Thread(target=database.write_now, args=(lambda tx: gate.wait(10),))
-    for thread in (holder, *threads):
+    gate, held = threading.Event(), threading.Event()
+    holder = threading.Thread(target=database.write_now, args=(lambda tx: held.set() or gate.wait(10),))
+    holder.start()
+    held.wait(10)
+    for thread in threads:
         thread.start()
     while database._writer.jobs.qsize() < len(threads):
         time.sleep(0.01)

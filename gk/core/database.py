@@ -203,13 +203,63 @@ def _wake(jobs: Iterable[_Job]) -> None:
         if not loop.is_closed():  # closed: nobody is left to hear it
             loop.call_soon_threadsafe(_finish_all, waiting)
 
-# %% ../../nbs/core/02_database.ipynb #463591be
-GROUP = 512  # functions in one transaction at most: bounds how long the first of them waits
+# %% ../../nbs/core/02_database.ipynb #ca8b41ae
+def _run_job(
+    transaction: Transaction,
+    job: _Job,
+    path: Path,  # for messages
+) -> set[str]:  # the topics it notified
+    """Run one function under its own savepoint."""
+    driver = transaction.driver
+    transaction.topics = set()
+    driver.execute("SAVEPOINT job")
+    try:
+        job.result = job.fn(transaction)
+    except BaseException as error:
+        if not driver.in_transaction:  # SQLite gave up the whole transaction, not only this statement
+            raise
+        driver.execute("ROLLBACK TO job")
+        driver.execute("RELEASE job")
+        job.error = storage_error(error, path) or error
+        return set()
+    driver.execute("RELEASE job")
+    return transaction.topics
 
+# %% ../../nbs/core/02_database.ipynb #9e9b348d
 _RECORD = """INSERT INTO change (topic, sequence) VALUES (?, ?)
              ON CONFLICT (topic) DO UPDATE SET sequence = excluded.sequence"""
 
 
+def _record(
+    driver: sqlite3.Connection,
+    topics: set[str],
+    own: set[int],  # numbers of our own groups; the new one is added
+) -> int:
+    """Write down what this group changed; returns its number."""
+    (sequence,) = driver.execute("SELECT coalesce(max(sequence), 0) + 1 FROM change").fetchone()
+    own.add(sequence)
+    driver.executemany(_RECORD, [(topic, sequence) for topic in sorted(topics)])
+    return int(sequence)
+
+# %% ../../nbs/core/02_database.ipynb #e56ca73c
+GROUP = 512  # functions in one transaction at most: bounds how long the first of them waits
+
+
+def _gather(jobs: "queue.SimpleQueue[_Job | None]") -> tuple[list[_Job], bool]:
+    """Wait for work and take all there is; and whether the end has been announced behind it."""
+    group: list[_Job] = []
+    job = jobs.get()
+    while job is not None:
+        group.append(job)
+        if len(group) == GROUP:
+            return group, False
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            return group, False
+    return group, True
+
+# %% ../../nbs/core/02_database.ipynb #c53d5781
 class _Writer:
     """The thread that owns the one writing connection."""
 
@@ -223,61 +273,28 @@ class _Writer:
         self.thread.start()
 
     def _run(self) -> None:
-        while True:
-            job = self.jobs.get()
-            group: list[_Job] = []
-            while job is not None:
-                group.append(job)
-                if len(group) == GROUP:
-                    break
-                try:
-                    job = self.jobs.get_nowait()
-                except queue.Empty:
-                    break
-            if group:
-                topics = self._commit(group)
-                for listener in self.on_commit if topics else ():
-                    listener(topics)  # first the listeners: who awaits a write finds caches already dropped
-                _wake(group)
-            if job is None:  # the mark that close() left behind everything else
-                return
+        ended = False
+        while not ended:
+            group, ended = _gather(self.jobs)
+            topics = self._commit(group) if group else set()
+            for listener in self.on_commit if topics else ():
+                listener(topics)  # first the listeners: who awaits a write finds caches already dropped
+            _wake(group)
 
     def _commit(self, group: list[_Job]) -> set[str]:
         """Run one group in one transaction; returns the topics that changed. Never raises: errors go to the jobs."""
-        driver = self.transaction.driver
-        topics: set[str] = set()
-        sequence = 0
+        driver, sequence = self.transaction.driver, 0
         try:
             driver.execute("BEGIN IMMEDIATE")
-            for job in group:
-                topics |= self._savepoint(job)
+            topics = {topic for job in group for topic in _run_job(self.transaction, job, self.path)}
             if topics:
-                (sequence,) = driver.execute("SELECT coalesce(max(sequence), 0) + 1 FROM change").fetchone()
-                self.sequences.add(sequence)  # before the commit: nobody may see the row first
-                driver.executemany(_RECORD, [(topic, sequence) for topic in sorted(topics)])
+                sequence = _record(driver, topics, self.sequences)
             driver.execute("COMMIT")
         except BaseException as error:
             self.sequences.discard(sequence)
             self._abandon(group, error)
             return set()
         return topics
-
-    def _savepoint(self, job: _Job) -> set[str]:
-        """Run one function under its own savepoint; returns its topics."""
-        transaction, driver = self.transaction, self.transaction.driver
-        transaction.topics = set()
-        driver.execute("SAVEPOINT job")
-        try:
-            job.result = job.fn(transaction)
-        except BaseException as error:
-            if not driver.in_transaction:  # SQLite gave up the whole transaction, not only this statement
-                raise
-            driver.execute("ROLLBACK TO job")
-            driver.execute("RELEASE job")
-            job.error = storage_error(error, self.path) or error
-            return set()
-        driver.execute("RELEASE job")
-        return transaction.topics
 
     def _abandon(self, group: list[_Job], error: BaseException) -> None:
         """The transaction as a whole failed: nothing of it is kept and everybody is told."""
@@ -292,19 +309,82 @@ class _Writer:
             job.result = None
             job.error = job.error or storage_error(error, self.path) or DatabaseError(f"{self.path}: not written: {error}")
 
-# %% ../../nbs/core/02_database.ipynb #1ffbe038
+# %% ../../nbs/core/02_database.ipynb #c316bd8c
+def _open(path: Path) -> sqlite3.Connection:
+    """The writing connection to a file that is there, ours, and at `HEAD`; it is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # mail and keys: nobody else may read them
+    with closing(_connect(path, ())) as look:
+        _revision(look, path)
+    driver = _connect(path, _WRITER)
+    try:
+        _migrate(driver, path)
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+def _why_not(error: Exception, path: Path) -> Exception:
+    """What to say about a file that could not be opened."""
+    if isinstance(error, OSError) and error.errno not in _FULL:
+        return DatabaseError(f"{path.parent}: cannot be used as the data folder ({error.strerror}); "
+                             "give this user the folder, or choose another with --data")
+    return storage_error(error, path) or error
+
+# %% ../../nbs/core/02_database.ipynb #fd1c2c27
+class _Readers:
+    """The reading connections of a file, one a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.closed = False
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[Reader] = []
+
+    def get(self) -> Reader:
+        """This thread's."""
+        if self.closed:
+            raise DatabaseError(f"{self.path}: the database is closed")
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            with self._lock:
+                reader = self._local.reader = Reader(_connect(self.path, _READER))
+                self._all.append(reader)
+        return reader
+
+    def run(self, fn: Callable[[Reader], T]) -> T:
+        """Call `fn` with a snapshot."""
+        reader = self.get()
+        if reader.driver.in_transaction:
+            return fn(reader)
+        reader.driver.execute("BEGIN")
+        try:
+            return fn(reader)
+        except Exception as error:
+            raise storage_error(error, self.path) or error from error
+        finally:
+            reader.driver.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close them all; their threads are done."""
+        self.closed = True
+        for reader in self._all:
+            reader.driver.close()
+
+# %% ../../nbs/core/02_database.ipynb #08c18e59
 class Database:
     """One SQLite file of a data folder: grouped durable writes, snapshot reads."""
 
     def __init__(self, path: Path, driver: sqlite3.Connection) -> None:
-        self.path = path
-        self.folder = path.parent
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._readers: list[Reader] = []
+        self.path, self.folder = path, path.parent
+        self.closed = False
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="gk-read")
+        self._readers = _Readers(path)
         self._writer = _Writer(path, driver)
-        self._closed = False
+        self.on_commit = self._writer.on_commit  # called in the writer thread, after the commit and before its waiters wake
+        self.sequences = self._writer.sequences  # the numbers of our own groups in `change`; the hub forgets what it has seen
 
     @classmethod
     def open(
@@ -313,37 +393,10 @@ class Database:
     ) -> "Database":
         """Open or create `gk.db` in a folder and bring its schema up to date; `DatabaseError`, `StorageFull`."""
         path = Path(folder) / "gk.db"
-        driver = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # mail and keys: nobody else may read them
-            with closing(_connect(path, ())) as look:
-                _revision(look, path)  # before any setting is written: a file that is not ours stays as it is
-            driver = _connect(path, _WRITER)
-            _migrate(driver, path)
-            return cls(path, driver)
+            return cls(path, _open(path))
         except Exception as error:
-            if driver is not None:
-                driver.close()
-            if isinstance(error, OSError) and error.errno not in _FULL:
-                raise DatabaseError(f"{path.parent}: cannot be used as the data folder ({error.strerror}); "
-                                    "give this user the folder, or choose another with --data") from error
-            raise storage_error(error, path) or error from error
-
-    @property
-    def on_commit(self) -> list[Callable[[set[str]], None]]:
-        """Called in the writer thread with the topics of a group, after its commit and before its waiters wake."""
-        return self._writer.on_commit
-
-    @property
-    def sequences(self) -> set[int]:
-        """The numbers of this process's own groups in `change`; the hub forgets them once it has seen them."""
-        return self._writer.sequences
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has been called."""
-        return self._closed
+            raise _why_not(error, path) from error
 
     async def write(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` in the writer's transaction; when this returns, it is on disk. Errors of `fn` are raised here."""
@@ -358,46 +411,26 @@ class Database:
         self._submit(_Job(fn, future, None))
         return future.result()
 
-    async def read(self, fn: Callable[[Reader], T]) -> T:
-        """Run `fn` on a snapshot, in a small pool of threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.read_now, fn)
-
-    def read_now(self, fn: Callable[[Reader], T]) -> T:
-        """Run `fn` on a snapshot in this thread; inside another read it shares that snapshot."""
-        reader = self._reader()
-        if reader.driver.in_transaction:
-            return fn(reader)
-        reader.driver.execute("BEGIN")
-        try:
-            return fn(reader)
-        except Exception as error:
-            raise storage_error(error, self.path) or error from error
-        finally:
-            reader.driver.execute("COMMIT")
-
-    def close(self) -> None:
-        """Finish what waits, then close every connection. Closing twice is harmless."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._writer.jobs.put(None)
-        self._writer.thread.join()
-        self._pool.shutdown()
-        for reader in (*self._readers, self._writer.transaction):
-            reader.driver.close()
-
     def _submit(self, job: _Job) -> None:
-        if self._closed:
+        if self.closed:
             raise DatabaseError(f"{self.path}: the database is closed")
         self._writer.jobs.put(job)
 
-    def _reader(self) -> Reader:
-        if self._closed:
-            raise DatabaseError(f"{self.path}: the database is closed")
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            with self._lock:
-                reader = self._local.reader = Reader(_connect(self.path, _READER))
-                self._readers.append(reader)
-        return reader
+    async def read(self, fn: Callable[[Reader], T]) -> T:
+        """Run `fn` on a snapshot, in a small pool of threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._readers.run, fn)
+
+    def read_now(self, fn: Callable[[Reader], T]) -> T:
+        """Run `fn` on a snapshot in this thread; inside another read it shares that snapshot."""
+        return self._readers.run(fn)
+
+    def close(self) -> None:
+        """Finish what waits, then close every connection. Closing twice is harmless."""
+        if self.closed:
+            return
+        self.closed = True
+        self._writer.jobs.put(None)
+        self._writer.thread.join()
+        self._pool.shutdown()
+        self._readers.close()
+        self._writer.transaction.driver.close()
