@@ -328,6 +328,31 @@ delete emails older than 2026-02-25
     => search_emails(before='2026-02-25T00:00:00+01:00', limit=100) → delete_email(ids=['13', '12', '11'])
 archive everything from the newsletter
     => search_emails(sender='newsletter', limit=100) → move_email(ids=['16', '12'], folder='Archive')
+what's the last email bob sent? => search_emails(sender='bob', limit=10) → read_email(id='18')
+how many emails did bob send me? => search_emails(sender='bob', limit=100)
+how many emails did I get today? => list_emails({TODAY}, limit=100)
+search my mail for "budget" => search_emails(query='budget')
+find all the attachments from carol => search_emails(sender='carol', has_attachment=True)
+find emails I sent to bob => search_emails(folder='Sent', recipient='bob')
+what did I write to bob? => search_emails(folder='Sent', recipient='bob')
+reply to bob and tell him I'm coming => search_emails(sender='bob', limit=10) → reply_email(id='18', body="I'm coming.")
+reply to the email about the budget saying I agree
+    => search_emails(query='budget', limit=10) → reply_email(id='13', body='I agree.')
+send an email to bob@example.test with subject "Lunch" and body "At noon?"
+    => send_email(to=['bob@example.test'], subject='Lunch', body='At noon?')
+write a message to carol about the invoice saying that it is paid
+    => send_email(to=['carol@club.example'], subject='The invoice', body='It is paid.')
+ask carol for the invoice
+    => send_email(to=['carol@club.example'], subject='Could you send me the invoice', body='Could you send me the invoice?')
+remind bob to bring the keys
+    => send_email(to=['bob@example.test'], subject='Please bring the keys', body='Please bring the keys.')
+let bob and carol know the party is at 8
+    => send_email(to=['bob@example.test', 'carol@club.example'], subject='The party is at 8', body='The party is at 8.')
+summarize my last conversation with bob => search_emails(sender='bob', limit=10) → summarize_thread(id='18')
+open bobs mail => search_emails(sender='bob', limit=10) → read_email(id='18')
+my emails from the last two days
+    => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-04T00:00:00+01:00')
+open the latest unread email => search_emails(unread_only=True, limit=10) → read_email(id='18')
 """
 
 
@@ -656,3 +681,24 @@ async def test_a_stranger_by_the_name_of_a_contact_is_asked_about() -> None:
 async def test_completions_begin_like_what_was_typed() -> None:
     assert complete("rép", "fr") and all(c.lower().startswith("rép") for c in complete("rép", "fr")[:3])
     assert complete("rea", "en")[0].startswith("rea")
+
+
+async def test_a_list_goes_on_where_it_ended() -> None:
+    talk = Talk("en")
+    await talk.say("list my last 3 mails")
+    calls, _ = await talk.say("more")
+    assert calls == ["list_emails(limit=3, before='2026-03-02T07:00:00+01:00')"]
+    assert (await talk.say("read the first one"))[0] == ["read_email(id='15')"]
+
+
+async def test_a_neutral_word_is_answered_in_the_language_of_the_conversation() -> None:
+    talk = Talk("fr")
+    await talk.say("show me the unread mails from Carol")
+    assert (await talk.say("2"))[1] == "The list has only 1 message."
+
+
+async def test_what_was_sent_cannot_be_undone_and_is_said_so() -> None:
+    talk = Talk("en")
+    await talk.say("reply to Carol: thanks")
+    calls, answer = await talk.say("undo")
+    assert not calls and "cannot be taken back" in answer

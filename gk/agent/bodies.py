@@ -16,7 +16,7 @@ from typing import Literal
 
 from .words import MASK, Language, Words, quotations
 
-# %% ../../nbs/agent/04_bodies.ipynb #d0143b4f
+# %% ../../nbs/agent/04_bodies.ipynb #245d7dd3
 Manner = Literal["literal", "free", "say", "do", "ask"]  # "free": no marker, "réponds-lui merci"
 CLITIC = r"(?:lui |leur |les |l' |la |le |him |her |them |nous |moi )?"
 ERRAND = (
@@ -33,9 +33,9 @@ ASKING_FR = rf"(?:pour |et |en )?{CLITIC}(?:demander|demande|demandez|demandant)
 DOING_FR = rf"(?:pour |et |en )?{CLITIC}(?:demander|demande|demandez|demandant|dire|dis|dites|disant)"
 QUESTION_FR = r"(?:si|s'|quand|ou|comment|pourquoi|combien|qui|quel|quelle|quels|quelles|a quelle|ce que|ce qu')"
 QUESTION_EN = r"(?:if|whether|when|where|how|why|who|what|which)"
-WITH_TEXT = r"(?:avec (?:le |pour )?(?:texte|corps|message)|with (?:the )?(?:text|body|message)|texte|body|message)"
+WITH_TEXT = r"(?:avec (?:le |pour )?(?:texte|corps|message)|with (?:the )?(?:text|body|message)|texte|text|corps|body|message)"
 
-# %% ../../nbs/agent/04_bodies.ipynb #a8a84f89
+# %% ../../nbs/agent/04_bodies.ipynb #3468f671
 LABELS = ("objet", "sujet", "subject", "titre", "title", "cc", "cci", "bcc", "copie", "intitule", "titled", " :")
 NO_LABEL = "".join(f"(?<!{label})" for label in LABELS)  # "objet : …" and "objet « … »" begin no body
 
@@ -57,7 +57,8 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
     ("say", rf" (?:(?:to|and|by) (?:say|saying|confirm|mention)|saying|confirming) {CLITIC}(?=\S)"),
     ("free", rf" to wish {CLITIC}(?:a )?(?=\S)"),
     ("say", r" that (?!(?:one|mail|message|email|person)\b)(?=\S+ \S)"),
-    ("literal", rf" {WITH_TEXT} ?: "),
+    ("literal", rf" (?:and |et )?{WITH_TEXT} ?: "),
+    ("literal", rf" (?:and |et )?{WITH_TEXT} (?={MASK})"),
     ("literal", rf"{NO_LABEL} : "),
     ("literal", rf"(?<=\w){NO_LABEL} (?={MASK})"),
     ("free", r" (?:with|par|avec) (?=(?:a |un |une )?(?:thanks|thank|merci|yes|no|oui|non|ok)\b)"),

@@ -82,8 +82,8 @@ def _near(word: str, words: Iterable[str]) -> bool:
     """A slip away from one of the words; a name of three letters may have two swapped."""
     return any(fuzz.ratio(word, other) >= 75 or sorted(word) == sorted(other) for other in words if len(other) > 2)
 
-# %% ../../nbs/agent/03_people.ipynb #ab5be58b
-SEPARATORS = re.compile(r"\s*[,;&]\s*|\s+(?:et|and|ainsi que|as well as)\s+(?:à |a |to |au |aux )?", re.IGNORECASE)
+# %% ../../nbs/agent/03_people.ipynb #e779ad4a
+SEPARATORS = re.compile(r"\s*[,;&]\s*|\s+(?:et|and|ou|or|ainsi que|as well as)\s+(?:à |a |to |au |aux )?", re.IGNORECASE)
 
 
 def split_names(text: str) -> list[str]:

@@ -384,9 +384,9 @@ move en: <move> {what} (to|into|in|under) [the|my] [folder] {folder}
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #abb6e765
+# %% ../../nbs/agent/06_phrases.ipynb #55e709e5
 read_table(r"""
-summary_with fr: <summary> [le|la|l'|les|mes|du|de la|nos] <thread> (avec|de|d'|entre moi et) {who}
+summary_with fr: <summary> [le|la|l'|les|mes|ma|mon|du|de la|nos] [derniere|dernier] <thread> (avec|de|d'|entre moi et) {who}
   résume la conversation avec Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
 summary_about fr: <summary> [le|la|l'|les|mes] <thread> (sur|a propos de|au sujet de|concernant) [le|la|l'
     |les] {topic}
@@ -395,7 +395,7 @@ summary fr: <summary> [le|la|l'|ce|cet|cette] <thread>
 summary fr: <summary> {what}
   résume le premier => list_emails() → summarize_thread(id='18')
   fais-moi un résumé du mail de Carol => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
-summary_with en: <summary> [the|my|our] <thread> (with|from) {who}
+summary_with en: <summary> [the|my|our] [last|latest] <thread> (with|from) {who}
   summarize the thread with Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
 summary_about en: <summary> [the|my|our] <thread> (about|on|regarding) [the|a] {topic}
   sum up the conversation about the réunion => search_emails(query='réunion', limit=10) → summarize_thread(id='18')
@@ -500,8 +500,18 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #7f5e8a7b
+# %% ../../nbs/agent/06_phrases.ipynb #fd60dbb4
 read_table(r"""
+wrote_to fr: (qu' ai je|qu' est ce que j' ai|qu' est ce que je lui ai) (ecrit|dit|envoye|repondu) (a|au) {who}
+  qu'ai-je écrit à Bob ? => search_emails(folder='Sent', recipient='Bob')
+wrote_to en: what (did i|have i) (write|say|send|written|said|sent) to {who}
+  what did I write to Bob? => search_emails(folder='Sent', recipient='Bob')
+more fr: (la suite|suite|encore|plus|la page suivante|page suivante|montre la suite|montre en plus|montre m' en plus|voir plus
+    |voir la suite|affiche la suite|les plus anciens|montre les plus anciens|plus anciens|les mails plus anciens)
+  la suite
+more en: (more|show more|show me more|next page|the next page|older|older ones|the older ones|show older ones
+    |show me older ones|show older|older mails|show older mails|continue|go on)
+  show more
 sender fr: (qui l' a envoye|qui l' a ecrit|qui a envoye ce mail|qui a ecrit ce mail|c' est de qui|de qui est ce
     |de qui est ce mail
     |de qui vient ce mail|quelle est son adresse|son adresse)
@@ -544,7 +554,7 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #eec34673
+# %% ../../nbs/agent/06_phrases.ipynb #db48ac87
 read_table(r"""
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
@@ -566,6 +576,10 @@ show fr: (qu' y a t il|qu' est ce qu' il y a|il y a quoi|que contient|y a t il q
   qu'y a-t-il dans la corbeille ? => list_emails(folder='Trash')
 show en: (what's|whats|what is there) {what}
   what's in the trash? => list_emails(folder='Trash')
+find fr: <find> dans [tous] [mes|les] (mails|messages|courriels|e mails) {what}
+  cherche dans mes mails la facture => search_emails(query='facture')
+find en: <find> [in] [all] [my|the] (mail|mails|email|emails|messages|inbox) for {what}
+  search my mail for the invoice => search_emails(query='invoice')
 find fr: <find> [dans] {what}
   cherche les mails de Bob => search_emails(sender='Bob')
   cherche les mails de Bob de la semaine dernière avec pièce jointe
@@ -650,7 +664,7 @@ def without_courtesy(words: Words, thanks: bool = False) -> Words:
         words = words.part(0, back.start())
     return words
 
-# %% ../../nbs/agent/06_phrases.ipynb #96e5e724
+# %% ../../nbs/agent/06_phrases.ipynb #f9139450
 MOST = 600  # folded characters that patterns look at; a longer request is a dictated text, its end is cut from the original
 FURTHER_WORDS = """
 piece pieces jointe jointes attachment attachments semaine derniere mois dernier annee hier demain aujourd'hui lundi
@@ -682,8 +696,8 @@ def repairs() -> tuple[str, ...]:
 def candidates(
     words: Words,
     protected: Collection[str] = (),  # words of known names
-) -> Iterator[tuple[Row, dict[str, Words], Words]]:
-    """Rows that fit, their slots, and the words they were matched in: as typed, then repaired."""
+) -> Iterator[tuple[Row, dict[str, Words], Words, bool]]:
+    """Rows that fit, their slots, the words they were matched in, and whether these are repaired."""
     for repaired in (False, True):
         text = correct(words, repairs(), {*vocabulary(), *protected}) if repaired else words
         if repaired and text.folded == words.folded:
@@ -694,7 +708,7 @@ def candidates(
             dictated = "{message}" in entry.pattern
             source = with_thanks if dictated else short
             if (dictated or len(text.folded) <= MOST) and (slots := entry.match(source)) is not None:
-                yield entry, slots, source
+                yield entry, slots, source, repaired
 
 # %% ../../nbs/agent/06_phrases.ipynb #73e88d2e
 def every_example(language: Language) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@
 __all__ = ['ON_ONE', 'CHANGES', 'ORDERS', 'Turn', 'read_turns', 'look_back', 'fill', 'dictated_answer', 'Understood', 'asked',
            'decide', 'Planner']
 
-# %% ../../nbs/agent/11_planner.ipynb #69d47472
+# %% ../../nbs/agent/11_planner.ipynb #3a43755a
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +15,7 @@ from .answers import Voice
 from .bodies import COMPILED_MARKERS, compose_body
 from .model import Chunk, Message, Person, Situation, ToolCall, ToolInfo
 from .people import address_in, match_people
-from .plans import Job, Question, Reply, items_in, not_understood, run
+from .plans import SENDING, Job, Question, Reply, items_in, not_understood, run
 from .requests import Request, Scene, understand
 from .targets import Item, fits, read_item, read_target
 from .words import Language, language_of, read_words
@@ -48,7 +48,7 @@ def read_turns(messages: Sequence[Message]) -> list[Turn]:
                 turns[-1].results.append((call, message))
     return turns
 
-# %% ../../nbs/agent/11_planner.ipynb #bc55633f
+# %% ../../nbs/agent/11_planner.ipynb #3f980b40
 ON_ONE = ("read_email", "reply_email", "forward_email", "summarize_thread")
 CHANGES = ("delete_email", "move_email", "flag_email")
 
@@ -73,7 +73,9 @@ def _after(scene: Scene, call: ToolCall, result: Message, seen: dict[str, Item],
     """The scene after one call."""
     items = items_in(result)
     if call.name in ("list_emails", "search_emails") and last:
-        return replace(scene, shown=tuple(items), focus=items[0] if len(items) == 1 else None)
+        return replace(scene, shown=tuple(items), focus=items[0] if len(items) == 1 else None, listing=call)
+    if call.name in SENDING:
+        scene = replace(scene, last_change=(call.name, dict(call.args), {}))
     if call.name in ON_ONE and str(call.args.get("id")) in seen:
         return replace(scene, focus=seen[str(call.args["id"])])
     if call.name in CHANGES and not (isinstance(result.structured, dict) and result.structured.get("for_good")):
@@ -122,7 +124,7 @@ def _answer(question: Question, text: str, scene: Scene, new: Request | None) ->
         return _chosen_mail(question, text, scene)
     return _chosen_person(question, text, scene) if not (new and new.intent in ORDERS and new.intent != "show") else None
 
-# %% ../../nbs/agent/11_planner.ipynb #5e27ae1e
+# %% ../../nbs/agent/11_planner.ipynb #1b07c4e7
 def _chosen_mail(question: Question, text: str, scene: Scene) -> Item | None:
     """The offered mail that a text describes: by its sender or its conditions."""
     senders = [i for i in question.options if match_people(text, [i.sender]).exact]
@@ -151,18 +153,18 @@ def _chosen_person(question: Question, text: str, scene: Scene) -> Person | None
 def dictated_answer(text: str, scene: Scene) -> str:
     """The text of a message given on its own: "que j'arrive", "dis-lui que oui", or simply the text."""
     words = read_words(text)
-    language = language_of(words, _fallback(scene))
+    language = language_of(words, _fallback(scene.situation))
     for manner, pattern in COMPILED_MARKERS:
         if match := pattern.match(" " + words.folded):
             return compose_body(words.cut_to_end(match.end() - 1), manner, language)
     return compose_body(text, "literal", language)
 
 
-def _fallback(scene: Scene) -> Language:
+def _fallback(situation: Situation) -> Language:
     """The language of the page, when the words do not tell."""
-    return "fr" if scene.situation.language.lower().startswith("fr") else "en"
+    return "fr" if situation.language.lower().startswith("fr") else "en"
 
-# %% ../../nbs/agent/11_planner.ipynb #b6ad2877
+# %% ../../nbs/agent/11_planner.ipynb #152827df
 @dataclass(frozen=True)
 class Understood:
     """A turn as the planner sees it."""
@@ -191,13 +193,15 @@ def decide(turns: Sequence[Turn], situation: Situation) -> Understood:
 
 def _decide(turns: Sequence[Turn], situation: Situation, before: Understood | None) -> Understood:
     """What to do about the last of these turns, after a turn that may have ended in a question."""
+    for earlier in turns[:-1]:  # a neutral word ("ok", "2") is answered in the language of the conversation
+        situation = replace(situation, language=language_of(read_words(earlier.text[:500]), _fallback(situation)))
     turn, scene = turns[-1], look_back(turns[:-1], situation)
     request: Request | None = None
     if before and before.request and isinstance(before.step, Reply) and before.step.question:
         request = fill(before.step.question, before.request, turn.text, scene)
     request = request or understand(turn.text, scene)
     if request is None:
-        voice = Voice(language_of(read_words(turn.text[:500]), _fallback(scene)), situation.now)
+        voice = Voice(language_of(read_words(turn.text[:500]), _fallback(scene.situation)), situation.now)
         return Understood(None, not_understood(turn.text, voice), voice)
     voice = Voice(request.language, situation.now)
     return Understood(request, run(Job(request, scene, voice), turn.results), voice)
