@@ -33,12 +33,12 @@ class Noting(ToyRegistry):
     approvals: list[tuple[str, str]] = field(default_factory=list)
     fail: Exception | None = None
 
-    async def call(self, person: Account, name: str, args: Mapping[str, Any], approval: str = "") -> Result:
+    async def call(self, person: Account, name: str, args: Mapping[str, Any], approval: str = "", language: str = "en") -> Result:
         """Make a call, or break down."""
         self.approvals.append((name, approval))
         if self.fail:
             raise self.fail
-        return await super().call(person, name, args, approval)
+        return await super().call(person, name, args, approval, language)
 
 
 @dataclass
@@ -404,10 +404,12 @@ async def test_a_tool_that_breaks_down_is_a_result(office: Office) -> None:
 
 async def test_a_send_that_fails_shows_in_the_conversation(office: Office) -> None:
     class Refusing(Noting):
-        async def call(self, person: Account, name: str, args: Mapping[str, Any], approval: str = "") -> Result:
+        async def call(
+            self, person: Account, name: str, args: Mapping[str, Any], approval: str = "", language: str = "en"
+        ) -> Result:
             if name == "reply_email":
                 return Result("There is nobody at bob@example.test.", is_error=True)
-            return await super().call(person, name, args, approval)
+            return await super().call(person, name, args, approval, language)
 
     office.registry = Refusing()
     talk = await office.conversations.create(ALICE)

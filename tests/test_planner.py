@@ -702,3 +702,11 @@ async def test_what_was_sent_cannot_be_undone_and_is_said_so() -> None:
     await talk.say("reply to Carol: thanks")
     calls, answer = await talk.say("undo")
     assert not calls and "cannot be taken back" in answer
+
+
+async def test_somebody_one_knows_wins_over_a_stranger_who_signs_alike() -> None:
+    talk = Talk()
+    impostor = {**talk.toy.mails[0], "id": "66", "from": vars(Person("Bob Martin", "support@account-check.example"))}
+    talk.toy.mails.insert(0, impostor)
+    await talk.say("liste mes mails")
+    assert (await talk.say("réponds à Bob que j'arrive demain"))[0] == ["reply_email(id='18', body=\"J'arrive demain.\")"]

@@ -29,7 +29,7 @@ from ..mcp.policy import Contact, Context, Decision, Facts, Note, judge
 
 log = structlog.get_logger("assistant")
 
-# %% ../../nbs/agent/14_loop.ipynb #b5c2cf21
+# %% ../../nbs/agent/14_loop.ipynb #b712c238
 class CallResult(Protocol):
     """What a tool gave back."""
 
@@ -58,8 +58,12 @@ class Tools(Protocol):
     """The tools of a person."""
 
     async def tools(self, person: Account) -> Sequence[ToolInfo]: ...
-    async def prepare(self, person: Account, name: str, args: Mapping[str, Any]) -> PreparedCall: ...
-    async def call(self, person: Account, name: str, args: Mapping[str, Any], approval: str = "") -> CallResult: ...
+    async def prepare(
+        self, person: Account, name: str, args: Mapping[str, Any], language: str = "en"
+    ) -> PreparedCall: ...
+    async def call(
+        self, person: Account, name: str, args: Mapping[str, Any], approval: str = "", language: str = "en"
+    ) -> CallResult: ...
     async def contacts(self, person: Account) -> Sequence[Contact]: ...
     async def own(self, person: Account) -> Sequence[str]: ...
 
@@ -399,7 +403,7 @@ async def stop(work: Work, key: str, **values: object) -> Event:
     """End the turn at a limit, in words."""
     return work.note(await work.turn.add("answer", {"text": words(key, work.language, **values), "limit": key}))
 
-# %% ../../nbs/agent/14_loop.ipynb #a4067e2c
+# %% ../../nbs/agent/14_loop.ipynb #b62cdb22
 async def make(assistant: Assistant, work: Work, call: ToolCall) -> AsyncIterator[Event]:
     """What becomes of one call."""
     known = work.first.get(same(call))
@@ -408,7 +412,7 @@ async def make(assistant: Assistant, work: Work, call: ToolCall) -> AsyncIterato
         yield await result(work, call, replace_text(known, text), repeated=True)
         return
     wrong = problem_of(work, call)
-    prepared = None if wrong else await assistant.registry.prepare(work.account, call.name, call.args)
+    prepared = None if wrong else await assistant.registry.prepare(work.account, call.name, call.args, work.language)
     if wrong or prepared is None or prepared.error:
         yield await result(work, call, wrong or (prepared.error if prepared and prepared.error else Failed("This call failed.")))
         return
@@ -440,11 +444,11 @@ def replace_text(result: CallResult, text: str) -> Failed:
     """The same result with another text."""
     return Failed(text, result.structured, result.is_error)
 
-# %% ../../nbs/agent/14_loop.ipynb #48a89c41
+# %% ../../nbs/agent/14_loop.ipynb #51ac0cf2
 async def perform(assistant: Assistant, work: Work, name: str, args: Mapping[str, Any], digest: str) -> CallResult:
     """Run a call. A tool that breaks down is a result that says so: the model and the person are told, the turn goes on."""
     try:
-        return await assistant.registry.call(work.account, name, args, approval=digest)
+        return await assistant.registry.call(work.account, name, args, approval=digest, language=work.language)
     except Exception as error:
         log.exception("tool_failed", tool=name, error=type(error).__name__)
         return Failed("The tool failed; whether anything was done is not known.")
@@ -521,7 +525,7 @@ async def decide_call(
     changed = dict(args) if args is not None and dict(args) != dict(approval.args) else None
     return await approve(assistant, work, call, approval.digest, approval.id, changed)
 
-# %% ../../nbs/agent/14_loop.ipynb #4677885e
+# %% ../../nbs/agent/14_loop.ipynb #2de240c9
 async def approve(
     assistant: Assistant, work: Work, call: ToolCall, digest: str, approval: str, changed: dict[str, Any] | None
 ) -> Event:
@@ -531,7 +535,7 @@ async def approve(
     if changed is not None:
         new = [value for key, value in changed.items() if value != call.args.get(key)]
         typed = [text for value in new for text in (value if isinstance(value, list) else [value])]
-        prepared = await assistant.registry.prepare(work.account, call.name, changed)
+        prepared = await assistant.registry.prepare(work.account, call.name, changed, work.language)
         decision = judge(call.name, prepared.args, prepared.facts, work.context(map(str, typed)))
         if prepared.error or decision.action == "refuse":
             return await result(work, call, prepared.error or Failed(decision.reason.say(work.language)), **more)

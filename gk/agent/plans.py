@@ -172,7 +172,7 @@ def this_one(job: Job) -> Item:
     raise job.stop("de quel message s'agit-il ? Par exemple « le dernier mail » ou « le mail de Bob ».",
              "which message? For example “the latest mail” or “Bob's mail”.")  # fmt: skip
 
-# %% ../../nbs/agent/10_plans.ipynb #d1adb378
+# %% ../../nbs/agent/10_plans.ipynb #b91eec70
 def unambiguous(job: Job, name: str, items: Sequence[Item]) -> Item:
     """The newest of these mails when one person by that name wrote them all; otherwise a question."""
     by_sender: dict[str, list[Item]] = {}
@@ -181,6 +181,8 @@ def unambiguous(job: Job, name: str, items: Sequence[Item]) -> Item:
     if name:
         known = {p.address.casefold() for p in match_people(name, job.scene.situation.contacts).exact}
         options = [newest(mails) for mails in by_sender.values()]
+        if len(known & by_sender.keys()) == 1:  # somebody one knows wins over a stranger who only signs so
+            return newest(by_sender[(known & by_sender.keys()).pop()])
         if len(by_sender) > 1:
             raise which(job, options, f"plusieurs personnes correspondent à « {plain(name)} ». Laquelle ?",
                   f"several people are called “{plain(name)}”. Which one?")  # fmt: skip

@@ -204,7 +204,7 @@ def _meets(m: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     }  # fmt: skip
     return all(tests[key](value) for key, value in filters.items())
 
-# %% ../../nbs/agent/07_toy.ipynb #7abb2d59
+# %% ../../nbs/agent/07_toy.ipynb #e2f3a3ea
 @dataclass
 class ToyPrepared:
     """A call that was looked at."""
@@ -236,11 +236,15 @@ class ToyRegistry:
         """Alice's addresses."""
         return [ALICE.address]
 
-    async def call(self, person: Account, name: str, args: Mapping[str, Any], approval: str = "") -> Result:
+    async def call(
+        self, person: Account, name: str, args: Mapping[str, Any], approval: str = "", language: str = "en"
+    ) -> Result:
         """Make a call."""
         return self.toy.call(name, args)
 
-    async def prepare(self, person: Account, name: str, args: Mapping[str, Any]) -> ToyPrepared:
+    async def prepare(
+        self, person: Account, name: str, args: Mapping[str, Any], language: str = "en"
+    ) -> ToyPrepared:
         """Check the arguments, look up the facts."""
         known = {a.rstrip("*"): a.endswith("*") for a in ARGUMENTS[name].split()}
         wrong = [a for a in args if a not in known] + [a for a, needed in known.items() if needed and a not in args]
