@@ -23,7 +23,7 @@ from ..mail.service import FolderNotFound, Invalid, MailError, NotFound, OverQuo
 from .parts import Parts
 from .security import TooManyAttempts, client_address
 
-# %% ../../nbs/web/07_api.ipynb #63159374
+# %% ../../nbs/web/07_api.ipynb #5fd44906
 def header_value(value: str) -> str:
     """A text that may stand in a header (RFC 5322 §2.2): no line break, no NUL."""
     if any(character in value for character in "\r\n\0"):
@@ -34,7 +34,7 @@ def header_value(value: str) -> str:
 HeaderText = Annotated[str, AfterValidator(header_value), Field(max_length=998)]
 Recipients = Annotated[list[Recipient], Field(max_length=500, description="bob@example.test, or Bob <bob@example.test>")]
 
-
+# %% ../../nbs/web/07_api.ipynb #24ba5a5d
 class Login(BaseModel):
     """Name and password."""
 

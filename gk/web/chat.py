@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EACH', 'LOOK_SECONDS', 'FORM_SECONDS', 'Busy',
-           'Runs', 'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail', 'send_passing',
-           'feed', 'receive', 'chat_routes', 'converse']
+           'Watchers', 'Runs', 'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
+           'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
 # %% ../../nbs/web/09_chat.ipynb #a0ef3311
 import asyncio
@@ -36,7 +36,7 @@ from .turns import Drawing
 
 log = structlog.get_logger("gk.web.chat")
 
-# %% ../../nbs/web/09_chat.ipynb #063a3f19
+# %% ../../nbs/web/09_chat.ipynb #3041353c
 GRACE_SECONDS = 0.5  # how long a new request waits for the end of the one before
 
 
@@ -44,14 +44,38 @@ class Busy(Exception):
     """The previous request of this conversation is not finished."""
 
 
+class Watchers:
+    """Who wants to see events that are not stored: pieces of an answer that is still being written."""
+
+    def __init__(self) -> None:
+        self._watching: dict[str, set[Callable[[Event], None]]] = {}  # by conversation
+
+    def show(self, conversation: str, event: Event) -> None:
+        """Tell everybody who watches."""
+        for show in tuple(self._watching.get(conversation, ())):
+            show(event)
+
+    def watch(self, conversation: str, show: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `show` from now on; returns how to stop."""
+        watchers = self._watching.setdefault(conversation, set())
+        watchers.add(show)
+
+        def stop() -> None:
+            watchers.discard(show)
+            if not watchers and self._watching.get(conversation) is watchers:
+                del self._watching[conversation]
+
+        return stop
+
+# %% ../../nbs/web/09_chat.ipynb #b1994b5d
 class Runs:
     """The requests that the assistant is working on in this process."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by conversation
-        self._live: dict[str, set[Callable[[Event], None]]] = {}  # who wants to see events that are not stored
         self._problems: dict[str, Event] = {}  # why the latest request was not begun
+        self.watchers = Watchers()
 
     def busy(self, conversation: str) -> bool:
         """Whether a request of this conversation is being worked on."""
@@ -68,19 +92,17 @@ class Runs:
         """Let the assistant work to its end. Raises Busy."""
         if self.busy(conversation):
             raise Busy
-        task = asyncio.create_task(self._run(conversation, events), name=f"gk-assistant-{conversation}")
-        self._tasks[conversation] = task
+        self._tasks[conversation] = asyncio.create_task(self._run(conversation, events), name=f"gk-assistant-{conversation}")
         self._parts.hub.publish(f"conversation:{conversation}")
 
     async def _run(self, conversation: str, events: AsyncIterator[Event]) -> None:
         self._problems.pop(conversation, None)
         try:
             async for event in events:
-                if event.type == "error" and not event.number:
-                    self._problems[conversation] = event
                 if not event.number:
-                    for show in tuple(self._live.get(conversation, ())):
-                        show(event)
+                    self.watchers.show(conversation, event)
+                    if event.type == "error":
+                        self._problems[conversation] = event
         except Exception as error:
             log.exception("chat.failed", conversation=conversation, error=type(error).__name__)
             with suppress(Exception):  # the storage itself may be what failed
@@ -90,22 +112,9 @@ class Runs:
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
 
-    def watch(self, conversation: str, show: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `show` with every event of this conversation that is not stored; returns how to stop."""
-        watchers = self._live.setdefault(conversation, set())
-        watchers.add(show)
-
-        def stop() -> None:
-            watchers.discard(show)
-            if not watchers:
-                self._live.pop(conversation, None)
-
-        return stop
-
     async def wait(self, conversation: str) -> Event | None:
         """Until nothing runs in this conversation; why the request was not begun, if it was not."""
-        task = self._tasks.get(conversation)
-        if task is not None:
+        if task := self._tasks.get(conversation):
             await asyncio.wait([task])
         return self._problems.pop(conversation, None)
 
@@ -222,7 +231,7 @@ class ChatSocket:
         alive = self.open and self.parts.now().timestamp() - self.updated < LEASE_SECONDS
         return alive or self.runs.busy(self.conversation)
 
-# %% ../../nbs/web/09_chat.ipynb #80d3c5a7
+# %% ../../nbs/web/09_chat.ipynb #bf243d5c
 async def send_new(chat: ChatSocket) -> None:
     """Send what the browser has not seen."""
     events = await chat.parts.conversations.after(chat.conversation, chat.after)
@@ -242,7 +251,7 @@ async def send_new(chat: ChatSocket) -> None:
         await chat.send("busy", busy=busy)
         await chat.send("title", text=chat.title)
 
-
+# %% ../../nbs/web/09_chat.ipynb #2e4f286e
 async def tell_of_mail(chat: ChatSocket, first: bool = False) -> None:
     """Tell the page that its list is old, and the person of mail that has just come in."""
     with suppress(MailError):
@@ -266,7 +275,7 @@ async def send_passing(chat: ChatSocket, events: list[Event]) -> None:
             text = said(event.payload.get("text", ""), chat.visit.viewer)
             await chat.send("refused", html=render(toast(text, kind="error")))
 
-# %% ../../nbs/web/09_chat.ipynb #ccdffc5f
+# %% ../../nbs/web/09_chat.ipynb #8ba18e4d
 async def feed(chat: ChatSocket) -> None:
     """Send what happens, until the session ends."""
     person, conversation = chat.visit.account.id, chat.conversation
@@ -276,7 +285,7 @@ async def feed(chat: ChatSocket) -> None:
             changes.wake(())
 
         unstored: list[Event] = []
-        stop = chat.runs.watch(conversation, show)
+        stop = chat.runs.watchers.watch(conversation, show)
         try:
             if not await chat.allowed():
                 return

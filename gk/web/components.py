@@ -9,11 +9,12 @@ __all__ = ['ICONS', 'LONGEST_REQUEST', 'Shown', 'styles', 'icon', 'unseen', 'sho
            'user_turn', 'assistant_turn', 'argument_table', 'tool_line', 'failed_line', 'error_turn', 'offered', 'said',
            'question', 'approval_card', 'greeting', 'composer', 'toast', 'render']
 
-# %% ../../nbs/web/01_components.ipynb #b88e5c63
+# %% ../../nbs/web/01_components.ipynb #78e45298
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -50,7 +51,7 @@ def styles() -> Shown:
     sheet = files("gk.web").joinpath("static/gk.css").read_text("utf-8")
     return Shown(h.style[Markup(sheet)])  # noqa: S704  our own file
 
-# %% ../../nbs/web/01_components.ipynb #6e09bc5f
+# %% ../../nbs/web/01_components.ipynb #49234844
 ICONS = {
     "inbox": "M4 13h4l1.5 3h5L16 13h4M4 13l2-7a2 2 0 0 1 2-1.5h8a2 2 0 0 1 2 1.5L20 13v5a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2z",
     "sent": "M21 3 10 14M21 3l-6.5 18-4.5-7-7-4.5z",
@@ -82,9 +83,10 @@ ICONS = {
 }
 
 
-def icon(name: str) -> Element:  # a key of ICONS
+@cache
+def icon(name: str) -> Markup:  # a key of ICONS
     """A drawing that takes the colour of its text and that a screen reader passes over."""
-    return h.svg(".gk-icon", viewBox="0 0 24 24", aria_hidden="true")[h.path(d=ICONS[name])]
+    return Markup(h.svg(".gk-icon", viewBox="0 0 24 24", aria_hidden="true")[h.path(d=ICONS[name])])  # noqa: S704  our own
 
 
 def unseen(text: str) -> Element:
@@ -273,7 +275,7 @@ def mail_actions(mail: "Email", viewer: Viewer, token: str) -> Element:
         starts, [action(f"/mail/{mail.id}/{verb}", picture, viewer(word), token) for verb, picture, word in verbs]
     ]
 
-# %% ../../nbs/web/01_components.ipynb #7045bc64
+# %% ../../nbs/web/01_components.ipynb #722194f2
 def _html_view(mail: "Email", viewer: Viewer) -> Node:
     """The frame with the sender's own layout, folded until somebody wants it."""
     if not mail.has_html:
@@ -307,7 +309,7 @@ def mail_text(mail: "Email", viewer: Viewer) -> list[Node]:
         _html_view(mail, viewer),
     ]
 
-
+# %% ../../nbs/web/01_components.ipynb #fe869dc3
 def reading_pane(mail: "Email", viewer: Viewer, token: str, back: str = "/") -> Element:
     """One mail, to be read: heading, people, actions, text."""
     return h.article(".gk-reading", data_mail=mail.id, aria_labelledby=f"mail-{mail.id}")[
@@ -386,14 +388,14 @@ def mail_list(
         cursor is not None and more,
     ]
 
-# %% ../../nbs/web/01_components.ipynb #f4b73c77
+# %% ../../nbs/web/01_components.ipynb #461477d8
 _TOOL_ICONS = {
     "list_emails": "mail", "read_email": "mail", "search_emails": "search", "send_email": "sent", "reply_email": "reply",
     "forward_email": "forward", "create_draft": "drafts", "move_email": "folder", "delete_email": "trash", "flag_email": "flag",
     "list_folders": "folder", "create_folder": "folder", "count_emails": "count", "summarize_thread": "thread",
 }  # fmt: skip
 
-
+# %% ../../nbs/web/01_components.ipynb #a1ebd9f1
 def user_turn(text: str, viewer: Viewer) -> Element:
     """What the person said."""
     return h.div(".gk-turn.gk-turn-user")[unseen(f"{viewer('you')}: "), h.div(".gk-bubble")[text]]
@@ -466,7 +468,7 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to", title=hint)
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #000a5108
+# %% ../../nbs/web/01_components.ipynb #8644c882
 def _beyond_the_fields(args: Mapping[str, Any], preview: Mapping[str, Any], viewer: Viewer) -> list[Node]:
     """What the call will do that no field says: to whom an answer goes, about what, and who has never been written to."""
     recipients = preview.get("recipients") or ()
@@ -490,7 +492,7 @@ def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[
         fields.append(argument_table({name: value for name, value in args.items() if name not in offered(args)}) or None)
     return fields
 
-
+# %% ../../nbs/web/01_components.ipynb #e12f92fb
 def said(text: Any, viewer: Viewer) -> str:
     """A sentence of the policy, which may come in both languages: `{"en": …, "fr": …}`."""
     return str(text.get(viewer.language) or text.get("en") or "") if isinstance(text, Mapping) else str(text)
@@ -520,7 +522,7 @@ def _warnings(approval: Mapping[str, Any], viewer: Viewer) -> Node:
         ],
     ]
 
-
+# %% ../../nbs/web/01_components.ipynb #d8ec2343
 def question(approval: Mapping[str, Any], viewer: Viewer) -> Node:
     """What is asked and why, without the fields: where another kind of form stands below it."""
     title = viewer("approval_send" if approval.get("name") in _SENDING else "approval_other")

@@ -177,7 +177,7 @@ def _conversation_menu(page: OfficePage) -> Element:
         h.a(".gk-button", href="/?c=new")[icon("plus"), h.span[viewer("new_conversation")]],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #80b8b8fd
+# %% ../../nbs/web/04_layout.ipynb #84479d3f
 def mailbox_pane(page: OfficePage) -> Element:
     """Folders, the list, and the mail that is open."""
     viewer = page.viewer
@@ -192,7 +192,7 @@ def mailbox_pane(page: OfficePage) -> Element:
         h.div("#reading.pane", hidden=opened is None)[opened],
     ]
 
-
+# %% ../../nbs/web/04_layout.ipynb #8e4c277b
 def conversation_pane(page: OfficePage) -> Element:
     """The turns so far, and where one types."""
     viewer = page.viewer

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Handler', 'PostHandler', 'Endpoint', 'SUGGESTIONS', 'LIST_LENGTH', 'MAIL_DOCUMENT', 'ACTIONS', 'page', 'piece',
-           'local', 'wants_json', 'signed_in', 'posted', 'fields_of', 'message', 'token_for', 'door_routes',
-           'open_conversation', 'office', 'office_routes', 'piece_routes', 'stranger_routes', 'action_routes', 'static',
-           'page_routes']
+           'local', 'wants_json', 'signed_in', 'posted', 'fields_of', 'message', 'token_for', 'sign_in_form',
+           'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes', 'piece_routes',
+           'stranger_routes', 'action_routes', 'static', 'page_routes']
 
-# %% ../../nbs/web/08_pages.ipynb #6022f1ac
+# %% ../../nbs/web/08_pages.ipynb #ee31d9a8
 import gzip
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from ..accounts.directory import Account
 from ..agent.conversation import Conversation
 from ..mail.letters import Email, Folder, Page, Person
 from ..mail.service import MailError, NotFound
@@ -106,23 +107,37 @@ async def token_for(parts: Parts, visit: Visit) -> str:
     """A form token for this session."""
     return form_token(await parts.credentials.secret("form"), visit.secret)
 
-# %% ../../nbs/web/08_pages.ipynb #e1d14e83
+# %% ../../nbs/web/08_pages.ipynb #8772bede
+async def sign_in_form(
+    parts: Parts, request: Request, error: str = "", email: str = "", then: str = "/", status: int = 200
+) -> Response:
+    """The sign-in page, with its cookie."""
+    secure = is_secure(request)
+    visitor = request.cookies.get(cookie_name("visitor", secure)) or secrets.token_urlsafe(18)
+    token = form_token(await parts.credentials.secret("form"), f"visitor {visitor}")
+    answer = page(sign_in_page(parts.viewer(request), token, error, email, then), status)
+    answer.headers.append("set-cookie", cookie("visitor", visitor, secure, 3600))
+    return answer
+
+
+async def signed_in_answer(parts: Parts, account: Account, then: str, secure: bool) -> Response:
+    """Onward, with a new session."""
+    seconds = int(parts.settings.web.session_hours * 3600)
+    _, secret = await parts.credentials.add_token(account, "session", "web", seconds=seconds)
+    answer = RedirectResponse(then, 303)
+    answer.headers.append("set-cookie", cookie("session", secret, secure, seconds))
+    answer.headers.append("set-cookie", cookie("visitor", "", secure, 0))
+    return answer
+
+# %% ../../nbs/web/08_pages.ipynb #5fd2e767
 def door_routes(parts: Parts) -> list[Route]:
     """Signing in and out."""
-
-    async def form(request: Request, error: str = "", email: str = "", then: str = "/", status: int = 200) -> Response:
-        secure = is_secure(request)
-        visitor = request.cookies.get(cookie_name("visitor", secure)) or secrets.token_urlsafe(18)
-        token = form_token(await parts.credentials.secret("form"), f"visitor {visitor}")
-        answer = page(sign_in_page(parts.viewer(request), token, error, email, then), status)
-        answer.headers.append("set-cookie", cookie("visitor", visitor, secure, 3600))
-        return answer
 
     async def show(request: Request) -> Response:
         then = local(request.query_params.get("then", "/"))
         if await visit_of(request, parts):
             return RedirectResponse(then, 303)
-        return await form(request, then=then)
+        return await sign_in_form(parts, request, then=then)
 
     async def enter(request: Request) -> Response:
         fields, viewer, secure = await fields_of(request), parts.viewer(request), is_secure(request)
@@ -130,21 +145,16 @@ def door_routes(parts: Parts) -> list[Route]:
         visitor = request.cookies.get(cookie_name("visitor", secure), "")
         key = await parts.credentials.secret("form")
         if not visitor or not form_token_valid(key, f"visitor {visitor}", fields.get("csrf", "")):
-            return await form(request, viewer("expired_form"), email, then, 403)
+            return await sign_in_form(parts, request, viewer("expired_form"), email, then, 403)
         try:
             account = await parts.door.enter(email.strip(), fields.get("password", ""), client_address(request), "web")
         except TooManyAttempts as error:
-            answer = await form(request, viewer("too_many", n=error.seconds), email, then, 429)
+            answer = await sign_in_form(parts, request, viewer("too_many", n=error.seconds), email, then, 429)
             answer.headers["retry-after"] = str(error.seconds)
             return answer
         if account is None:
-            return await form(request, viewer("wrong_password"), email, then, 401)
-        seconds = int(parts.settings.web.session_hours * 3600)
-        _, secret = await parts.credentials.add_token(account, "session", "web", seconds=seconds)
-        answer = RedirectResponse(then, 303)
-        answer.headers.append("set-cookie", cookie("session", secret, secure, seconds))
-        answer.headers.append("set-cookie", cookie("visitor", "", secure, 0))
-        return answer
+            return await sign_in_form(parts, request, viewer("wrong_password"), email, then, 401)
+        return await signed_in_answer(parts, account, then, secure)
 
     async def leave(request: Request, visit: Visit, fields: Mapping[str, str]) -> Response:
         await parts.credentials.revoke(visit.token.id)
@@ -282,7 +292,7 @@ def stranger_routes(parts: Parts) -> list[Route]:
         Route("/mail/{id}/attachment/{part}", signed_in(parts, download), methods=["GET"]),
     ]
 
-# %% ../../nbs/web/08_pages.ipynb #671bef16
+# %% ../../nbs/web/08_pages.ipynb #a8207e38
 async def _archive(visit: Visit, id: str) -> tuple[str, bool]:
     folders = await visit.mail.list_folders()
     target = next((folder.name for folder in folders if folder.special_use == "\\Archive"), "Archive")
@@ -296,7 +306,7 @@ async def _delete(visit: Visit, id: str) -> tuple[str, bool]:
     await visit.mail.delete_email([id])
     return "done_deleted" if uses.get(mail.folder) == "\\Trash" else "done_delete", True
 
-
+# %% ../../nbs/web/08_pages.ipynb #5e66beda
 def _flagging(flag: str, word: str, close: bool = False) -> Callable[[Visit, str], Awaitable[tuple[str, bool]]]:
     async def act(visit: Visit, id: str) -> tuple[str, bool]:
         await visit.mail.flag_email([id], flag)

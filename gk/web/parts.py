@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gk.agent.loop import Assistant
     from gk.mail.service import Mail, MailService
 
-# %% ../../nbs/web/06_parts.ipynb #95d8c752
+# %% ../../nbs/web/06_parts.ipynb #390bb7f1
 class Office(Protocol):
     """What the web floor needs of an office."""
 
@@ -43,7 +43,7 @@ class Office(Protocol):
     def assistant(self) -> "Assistant": ...
     def now(self) -> datetime: ...
 
-
+# %% ../../nbs/web/06_parts.ipynb #fab9c4d6
 class Parts:
     """Everything the web floor works with."""
 

@@ -249,7 +249,7 @@ async def read_form(request: "Request") -> dict[str, str]:
     pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
     return {name: value.replace("\0", "") for name, value in pairs}
 
-# %% ../../nbs/web/05_security.ipynb #adffb9f4
+# %% ../../nbs/web/05_security.ipynb #b68f4552
 class TooManyAttempts(Exception):
     """This client must wait before it may try again."""
 
@@ -257,7 +257,7 @@ class TooManyAttempts(Exception):
         super().__init__(f"too many attempts; try again in {seconds:.0f} s")
         self.seconds = max(1, round(seconds + 0.5))
 
-
+# %% ../../nbs/web/05_security.ipynb #d4815c3b
 class Door:
     """Where people sign in, on the page and through the API."""
 

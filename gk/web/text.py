@@ -67,7 +67,7 @@ _FRAME = {
     "close": ("Close", "Fermer"),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #9255a584
+# %% ../../nbs/web/00_text.ipynb #e9efdef9
 _MAIL = {
     "INBOX": ("Inbox", "Boîte de réception"),
     "Drafts": ("Drafts", "Brouillons"),
@@ -113,6 +113,10 @@ _MAIL = {
                     f"Charger les images d’autres serveurs{_N}; leur propriétaire saura que vous avez lu"),
     "quoted": ("Quoted text", "Texte cité"),
     "new_mail": ("New mail from {name}", "Nouveau message de {name}"),
+}  # fmt: skip
+
+# %% ../../nbs/web/00_text.ipynb #42c3593b
+_DONE = {
     "done_archive": ("Archived.", "Archivé."),
     "done_delete": ("Moved to the trash.", "Mis à la corbeille."),
     "done_deleted": ("Deleted for good.", "Supprimé définitivement."),
@@ -123,7 +127,7 @@ _MAIL = {
     "forward_request": ("Forward this mail to ", "Transfère ce mail à "),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #8ca506ea
+# %% ../../nbs/web/00_text.ipynb #8eb7b892
 _ASSISTANT = {
     "ask": ("Ask…", "Demandez…"),
     "ask_label": ("Your request", "Votre demande"),
@@ -138,6 +142,10 @@ _ASSISTANT = {
     "details": ("Details", "Détails"),
     "failed": ("This did not work", "Cela n’a pas marché"),
     "no_results": ("No message.", "Aucun message."),
+}  # fmt: skip
+
+# %% ../../nbs/web/00_text.ipynb #4954481d
+_APPROVAL = {
     "first_time": ("first time you write to them", "premier message à cette adresse"),
     "approval": ("Your approval is needed", "Votre accord est nécessaire"),
     "approval_send": ("Send this mail?", f"Envoyer ce mail{_N}?"),
@@ -182,9 +190,9 @@ _TOOLS = {
     "tool_summarize_thread": ("Reading the thread", "Je lis le fil"),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #9894dd0e
+# %% ../../nbs/web/00_text.ipynb #a6c73eb7
 # What every caller sees: the rows of all tables, read-only.
-CATALOGUE: Mapping[str, tuple[str, str]] = MappingProxyType({**_FRAME, **_MAIL, **_ASSISTANT, **_TOOLS})
+CATALOGUE: Mapping[str, tuple[str, str]] = MappingProxyType({**_FRAME, **_MAIL, **_DONE, **_ASSISTANT, **_APPROVAL, **_TOOLS})
 
 # %% ../../nbs/web/00_text.ipynb #26d985d6
 _MONTHS = {

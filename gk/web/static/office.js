@@ -36,6 +36,14 @@ box.addEventListener("keydown", (event) => {
   form.requestSubmit();
 });
 
+// The composer grows with its text; browsers that cannot do it by style alone get help.
+if (!CSS.supports("field-sizing", "content")) {
+  box.addEventListener("input", () => {
+    box.style.height = "auto";
+    box.style.height = `${box.scrollHeight}px`;
+  });
+}
+
 // Reply and forward begin a sentence in the composer.
 document.addEventListener("click", (event) => {
   const start = event.target.closest("[data-ask]");
