@@ -26,7 +26,17 @@ NOON = datetime(2026, 3, 12, 12, tzinfo=UTC)
 EN, FR = Viewer("en", NOON), Viewer("fr", NOON)
 VOID = {"input", "meta", "link", "img", "br", "hr"}
 WORDS = st.text(max_size=60) | st.sampled_from(
-    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='x", "&lt;", "]]>", "\x00", "\u202e", "javascript:alert(1)", "[x](javascript:alert(1))"]
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "' onload='x",
+        "&lt;",
+        "]]>",
+        "\x00",
+        "\u202e",
+        "javascript:alert(1)",
+        "[x](javascript:alert(1))",
+    ]
 )
 
 
