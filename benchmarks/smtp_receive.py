@@ -8,9 +8,9 @@ Three figures, in messages a second:
   there  sessions that keep their connection; until every message is in the mailbox (Postfix: Maildir, gk: mailbox, and
          IMAP SEARCH finds them all)
 
-Both servers sync to disk before they say `250`, as they do by default, write their logs to a file, and run from a temporary folder that
-is removed afterwards. Postfix is a private instance with its own configuration and queue; it needs root and Debian's package `postfix`.
-On a machine that does other things too, `chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
+Both servers sync to disk before they say `250`, as they do by default, write their logs to a file, and run from a
+temporary folder that is removed afterwards. Postfix is a private instance with its own configuration and queue; it needs
+root and Debian's package `postfix`. On a machine that does other things too, `chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
 """
 
 from __future__ import annotations
@@ -199,7 +199,8 @@ def load(server: Server, keep: bool, subject: str, arguments: argparse.Namespace
 
 def machine(folder: Path) -> str:
     """What these figures were measured on."""
-    processor = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.split(":")[1].strip() for line in facts if "model name" in line), "?")
     disk = subprocess.run(["df", "--output=fstype", folder], capture_output=True, text=True).stdout.split()[-1]
     postfix = subprocess.run(["postconf", "-d", "-h", "mail_version"], capture_output=True, text=True).stdout.strip()
     return (f"{os.cpu_count()} cores, {processor}, Linux {platform.release()}, {disk}, Python {platform.python_version()}, "
@@ -241,7 +242,8 @@ def main() -> None:
         finally:
             for server in started:
                 server.stop()
-    print(f"\n{arguments.messages} messages of {arguments.size} bytes, {arguments.sessions} sessions, medians of {arguments.rounds} rounds")
+    print(f"\n{arguments.messages} messages of {arguments.size} bytes, {arguments.sessions} sessions, "
+          f"medians of {arguments.rounds} rounds")
     for what, bar in (("kept", 3.0), ("new", 1.5), ("there", 1.0)):
         postfix, gk = (statistics.median(figures[server, what]) for server in ("postfix", "gk"))
         print(f"{what:6} postfix {postfix:7.0f}/s   gk {gk:7.0f}/s   ratio {gk / postfix:5.2f}   (to reach: {bar})")
