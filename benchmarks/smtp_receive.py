@@ -10,7 +10,8 @@ Three figures, in messages a second:
 
 Both servers sync to disk before they say `250`, as they do by default, write their logs to a file, and run from a
 temporary folder that is removed afterwards. Postfix is a private instance with its own configuration and queue; it needs
-root and Debian's package `postfix`. On a machine that does other things too, `chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
+root and Debian's package `postfix`. On a machine that does other things too,
+`chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
 """
 
 from __future__ import annotations
