@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['registry', 'smtp_sessions', 'smtp_connections', 'smtp_messages', 'smtp_bytes', 'queue_messages', 'deliveries',
-           'delivery_seconds', 'imap_sessions', 'imap_connections', 'imap_commands', 'logins', 'web_requests',
-           'web_sockets', 'tool_calls', 'search_behind', 'CONTENT_TYPE', 'render']
+           'delivery_seconds', 'imap_sessions', 'imap_connections', 'logins', 'web_requests', 'web_sockets',
+           'search_behind', 'CONTENT_TYPE', 'render']
 
 # %% ../../nbs/core/05_metrics.ipynb #65c484ed
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -26,14 +26,12 @@ deliveries = Counter("gk_deliveries", "Recipients dealt with", ["outcome"], regi
 delivery_seconds = Histogram("gk_delivery_seconds", "From acceptance to the mailbox", registry=registry,
                              buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600))
 
-# %% ../../nbs/core/05_metrics.ipynb #def6e319
+# %% ../../nbs/core/05_metrics.ipynb #0db27d52
 imap_sessions = Gauge("gk_imap_sessions", "IMAP sessions that are open", registry=registry)
 imap_connections = Counter("gk_imap_connections", "IMAP connections", ["outcome"], registry=registry)  # accepted, refused
-imap_commands = Counter("gk_imap_commands", "IMAP commands", ["command", "answer"], registry=registry)  # known names
-logins = Counter("gk_logins", "Login attempts", ["service", "outcome"], registry=registry)  # imap, web, api; ok, wrong, blocked
+logins = Counter("gk_logins", "Login attempts", ["service", "outcome"], registry=registry)  # web, api; ok, wrong, blocked
 web_requests = Counter("gk_web_requests", "HTTP requests", ["method", "status"], registry=registry)
 web_sockets = Gauge("gk_web_sockets", "Open chat sockets", registry=registry)
-tool_calls = Counter("gk_tool_calls", "Tool calls of the assistant and of MCP clients", ["tool", "outcome"], registry=registry)
 search_behind = Gauge("gk_search_behind_messages", "Messages the search index has not reached yet", registry=registry)
 
 # %% ../../nbs/core/05_metrics.ipynb #4b06bf12
