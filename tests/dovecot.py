@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +70,8 @@ class Dovecot:
 
     def __init__(self, folder: Path, messages: Iterable[bytes] = ()) -> None:
         self.folder = folder
-        self.run, self.mail = folder / "run", folder / "home" / "Maildir"
+        self.run = Path(tempfile.mkdtemp(prefix="dovecot-"))  # short: the paths of its sockets have a limit of 108 octets
+        self.mail = folder / "home" / "Maildir"
         for name in ("cur", "new", "tmp"):
             (self.mail / name).mkdir(parents=True)
         (self.run / "state").mkdir(parents=True)
@@ -91,6 +93,7 @@ class Dovecot:
         ))
         for path in (self.mail.parent, *self.mail.parent.rglob("*")) if root else ():
             os.chown(path, NOBODY, NOBODY)
+        self.run.chmod(0o755)
         for path in (self.folder, *self.folder.parents):  # its helpers run as other users and must reach their sockets
             if path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o001:
                 path.chmod(path.stat().st_mode | 0o011)
@@ -115,3 +118,4 @@ class Dovecot:
             self.process.wait()
         if self.process.stderr:
             self.process.stderr.close()
+        shutil.rmtree(self.run, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import re
@@ -20,13 +19,12 @@ ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
 @functools.cache
-def _template() -> Path:
-    """A furnished house, made once a process and copied from then on: hashing two passwords takes its time."""
+def _template() -> dict[str, bytes]:
+    """The files of a furnished house, made once a process: hashing two passwords takes its time."""
     import asyncio
     import threading
 
     folder = Path(tempfile.mkdtemp(prefix="gk-imap-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     async def furnish() -> None:
         house = await House(folder, clock=lambda: CLOCK).furnish()
@@ -35,7 +33,9 @@ def _template() -> Path:
     thread = threading.Thread(target=lambda: asyncio.run(furnish()))  # a test's loop may be running in this one
     thread.start()
     thread.join()
-    return folder
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder)
+    return files
 
 
 @contextlib.asynccontextmanager
@@ -43,7 +43,9 @@ async def a_house(**settings: object) -> AsyncIterator[House]:
     """Alice and Bob in a folder of their own, with a clock that stands still."""
     folder = Path(tempfile.mkdtemp(prefix="gk-imap-"))
     try:
-        shutil.copytree(_template(), folder, dirs_exist_ok=True)
+        for name, octets in _template().items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(octets)
         house = House(folder, Settings(data=folder, **settings), clock=lambda: CLOCK)
         await house.hub.start()
         house.search.start()

@@ -686,8 +686,8 @@ async def test_fetch_marks_as_read_unless_it_peeks() -> None:
             S: …
             S: a1 OK FETCH completed
             C: a2 FETCH 1 (BODY[TEXT]<0.4>)
-            S: * 1 FETCH (BODY[TEXT]<0> {4}
-            S: Good FLAGS (\Seen \Recent))
+            S: * 1 FETCH (FLAGS (\Seen \Recent) BODY[TEXT]<0> {4}
+            S: Good)
             S: a2 OK FETCH completed
             C: a3 FETCH 1 (BODY[TEXT]<0.4>)
             S: * 1 FETCH (BODY[TEXT]<0> {4}
@@ -790,8 +790,9 @@ async def test_search_answers() -> None:
             S: a2 OK UID SEARCH completed
             C: a3 SEARCH CHARSET X-UNKNOWN ALL
             S: a3 NO [BADCHARSET (US-ASCII UTF-8)] This charset is not known here
-            C: a4 SEARCH FLAGGED 2
-            S: a4 BAD There is no message 2 here, only 1
+            C: a4 SEARCH 1:9 NOT 7
+            S: * SEARCH 1
+            S: a4 OK SEARCH completed
             C: a5 UID SEARCH UID 77
             S: * SEARCH
             S: a5 OK UID SEARCH completed

@@ -59,7 +59,7 @@ async def test_expunge_may_be_said_after_uid_commands() -> None:
             await put(house, PLAIN)
             await put(house, PLAIN)
             await one("a0 NOOP")
-            await other("b1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
+            await other("b0 NOOP\nb1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
             assert "* 2 EXPUNGE" in await one(f"a1 {command}"), command
 
 

@@ -275,7 +275,7 @@ async def answer(
         remembered.keep(state, b"".join(said))
     return answered
 
-# %% ../../nbs/imap/08_fetch.ipynb #9f8a3e14
+# %% ../../nbs/imap/08_fetch.ipynb #6330193e
 async def mark_seen(
     session: Session,
     selected: Selected,
@@ -304,5 +304,5 @@ async def fetch(session: Session, command: Command) -> Done | None:
     if not selected.read_only and not all(item.peek for item in items):
         before, found = found, await mark_seen(session, selected, found)
         if before != found and not any(item.name == "FLAGS" for item in items):
-            items.append(Item("FLAGS", label=b"FLAGS"))
+            items.insert(0, Item("FLAGS", label=b"FLAGS"))
     return complete(command, await answer(session, selected, found, items) == len(named))

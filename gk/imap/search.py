@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HANDLERS', 'EPOCH', 'SLICE', 'TEXT', 'arrival_day', 'quick_test', 'sent', 'in_text', 'cost', 'narrow', 'ask',
-           'check_numbers', 'search']
+           'search']
 
 # %% ../../nbs/imap/09_search.ipynb #06ac2878
 import asyncio
@@ -86,7 +86,7 @@ async def in_text(
         field, words = f"header:{key.value[0]}", key.value[1]
     return await session.services.search.matching(session.account.id, words, field, among)
 
-# %% ../../nbs/imap/09_search.ipynb #90a36a3e
+# %% ../../nbs/imap/09_search.ipynb #935d9dc4
 def cost(key: Key) -> int:
     "0 for what the picture knows, more for what has to be looked up"
     match key:
@@ -108,7 +108,7 @@ async def narrow(
     key: Key,
     found: Sequence[Numbered],  # messages in question, ascending
 ) -> list[Numbered]:
-    "Those that fit; raises Bad for a message number that does not exist"
+    "Those that fit"
     await asyncio.sleep(0)
     match key:
         case And(keys):
@@ -137,35 +137,19 @@ async def ask(
     if test := quick_test(selected, key):
         return [pair for pair in found if test(pair[1])]
     if key.name in ("UID", "NUMBER"):
-        named = {entry.uid for _, entry in chosen(selected, key.value, key.name == "UID")}
+        named = {entry.uid for _, entry in chosen(selected, key.value, key.name == "UID", lenient=True)}
         return [pair for pair in found if pair[1].uid in named]
     look: Callable[[Session, Test, Sequence[Entry]], Awaitable[set[int]]] = in_text if key.name in TEXT else sent
     contents = await look(session, key, [entry for _, entry in found]) if found else set()
     return [pair for pair in found if pair[1].content_id in contents]
 
-# %% ../../nbs/imap/09_search.ipynb #4dd3714b
-def check_numbers(selected: Selected, key: Key) -> None:
-    "Raises Bad for message numbers that do not exist, wherever they stand in the tree"
-    match key:
-        case Test("NUMBER", messages):
-            chosen(selected, messages, False)
-        case Not(inner):
-            check_numbers(selected, inner)
-        case Or(left, right):
-            check_numbers(selected, left)
-            check_numbers(selected, right)
-        case And(keys):
-            for inner in keys:
-                check_numbers(selected, inner)
-
-
+# %% ../../nbs/imap/09_search.ipynb #b5d19899
 @handles(HANDLERS, "SEARCH", states=(SELECTED,), expunge=False)
 @handles(HANDLERS, "UID SEARCH", states=(SELECTED,))
 async def search(session: Session, command: Command) -> None:
     "The numbers of the messages that fit (§6.4.4), or their uids (§6.4.8)"
     asked: Search = command.arguments
     selected = open_mailbox(session)
-    check_numbers(selected, asked.key)
     everything = list(enumerate(selected.entries, 1))
     found = await narrow(session, asked.key, everything)
     numbers = [entry.uid for _, entry in found] if by_uid(command) else [number for number, _ in found]
