@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from storage_worker import prepare
 
 from gk.core.database import Database
+from gk.mail import digest as digest_module
 from gk.mail import search as search_module
 from gk.mail.digest import normalise
 from gk.mail.mailbox import Flag, Mailboxes
@@ -169,6 +170,35 @@ async def test_text_too_long_to_be_indexed_is_always_a_candidate(tmp_path, monke
         assert search.candidates("the very end") == search.candidates("nowhere at all") == {long.content_id}
         assert await search.find(1, Query(body="the very end")) == [long.id]
         assert await search.find(1, Query(body="nowhere at all")) == []
+
+
+async def test_a_strangers_huge_mail_is_searched_within_bounds_and_in_slices(tmp_path, monkeypatch):
+    """U+FDFA becomes eighteen characters: 23 MB of it must hold up no later search, and no other thread meanwhile."""
+    monkeypatch.setattr(search_module, "WHOLE_CHARS", 500_000)
+    folded, fold = [], digest_module._folded
+    monkeypatch.setattr(digest_module, "_folded", lambda text: folded.append(len(text)) or fold(text))
+    mail = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + ("\ufdfa" * 78 + "\r\n").encode() * 4000
+    text, complete = search_module.whole_text(mail)
+    assert len(text) <= 500_000 and not complete
+    assert max(folded) <= digest_module.SLICE and sum(folded) < 50_000
+    folded.clear()
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        extra = "".join(f"X-{number}: \ufdfa{'x' * 900}\r\n" for number in range(1000))
+        await mailboxes.append(inbox.id, letter("x", extra=extra))
+        entries = (await mailboxes.view(inbox.id)).entries
+        folded.clear()
+        assert await search.matching(1, "nowhere at all", "text", entries) == set()
+        assert max(folded) <= digest_module.SLICE and sum(folded) < 300_000
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=st.sampled_from("aé \n\u0301\u0323ßœ\ufdfa\u00a0İ\u1100\uac01\U0001d15e\U0001d165"), max_size=60))
+def test_slices_do_not_change_what_is_normalised(text):
+    whole = normalise(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (1, 2, 3, 7):
+            patch.setattr(digest_module, "SLICE", size)
+            assert normalise(text) == whole
 
 
 async def test_rfc3501_text_means_every_header_line_too(tmp_path):
