@@ -225,6 +225,31 @@ async def test_what_was_changed_on_the_card_is_what_is_sent(office: Office) -> N
     assert "J'arrive lundi." in assistant.model.asked[-1][0][-1].text  # type: ignore[attr-defined]
 
 
+async def test_the_answer_names_whom_an_edited_card_went_to(office: Office) -> None:
+    """The request said Bob, the card was changed to another: the answer says the other, with the address."""
+    assistant = office.assistant(Planner())
+    talk = await office.conversations.create(ALICE)
+    events = await all_of(assistant.say(ALICE, talk.id, "écris à bob@example.test que j'arrive demain"))
+    card = next(e for e in events if e.type == "approval")
+    changed = {**card.payload["args"], "to": ["durand@other.test"]}
+    events = await all_of(assistant.decide(ALICE, talk.id, card.payload["id"], True, args=changed))
+    answer = next(e.payload["text"] for e in events if e.type == "answer")
+    assert "durand@other.test" in answer and "bob" not in answer.casefold()
+
+
+async def test_the_answer_names_where_a_reply_really_went(office: Office) -> None:
+    """A Reply-To elsewhere: "sent to Bob" would be untrue."""
+    bobs = next(m for m in office.registry.toy.mails if m["id"] == "18")
+    bobs["reply_to"] = {"name": "", "address": "collect@other.test"}
+    assistant = office.assistant(Planner())
+    talk = await office.conversations.create(ALICE)
+    events = await all_of(assistant.say(ALICE, talk.id, "réponds au mail de Bob que j'arrive demain"))
+    card = next(e for e in events if e.type == "approval")
+    events = await all_of(assistant.decide(ALICE, talk.id, card.payload["id"], True))
+    answer = next(e.payload["text"] for e in events if e.type == "answer")
+    assert "collect@other.test" in answer and "Bob" not in answer
+
+
 async def test_a_mistake_on_the_card_leaves_the_card(office: Office) -> None:
     assistant, conversation, card = await with_card(office, "Sent.")
     [error] = await all_of(assistant.decide(ALICE, conversation, card.payload["id"], True, args={"id": "nope", "body": "x"}))

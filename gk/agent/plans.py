@@ -657,7 +657,7 @@ def undoing(job: Job) -> Plan:
     count = messages(job.voice, len(args["ids"]))
     return job.says(f"c'est annulé : {count}.", f"undone: {count}.")
 
-# %% ../../nbs/agent/10_plans.ipynb #b8dc7ecd
+# %% ../../nbs/agent/10_plans.ipynb #2de915da
 def body_of(job: Job, whom: str, **known: Any) -> str:
     """The text of the message, or a question for it."""
     body = job.request.dictated.body or job.request.filled.get("body", "")
@@ -666,18 +666,18 @@ def body_of(job: Job, whom: str, **known: Any) -> str:
     return str(body)
 
 
-def sent(job: Job, result: Message, to: Sequence[str]) -> Reply:
-    """How a sending ended."""
+def sent(job: Job, result: Message) -> Reply:
+    """How a sending ended. Who got it stands in the result: a card may have been edited, a mail may ask for answers elsewhere."""
     if result.outcome == "refused":
         return job.says("d'accord, rien n'a été envoyé.", "all right, nothing was sent.")
     if result.outcome == "error":
         why = plain(result.text, 300)
         return job.says(f"le message n'est pas parti : {why}", f"the message was not sent: {why}")
     checked(job, result)
-    people = (result.structured or {}).get("to") if isinstance(result.structured, Mapping) else None
-    names = [plain(str(p.get("name") or p.get("address"))) for p in people or () if isinstance(p, Mapping)] or list(to)
-    whom = enumeration(job.voice, names)
-    return job.says(f"c'est envoyé à {whom}.", f"sent to {whom}.")
+    raw = result.structured.get("recipients") if isinstance(result.structured, Mapping) else None
+    people = [Person(str(p.get("name") or ""), str(p.get("address"))) for p in raw or () if isinstance(p, Mapping)]
+    whom = enumeration(job.voice, [called(p, full=True) for p in people])
+    return job.says(f"c'est envoyé à {whom}.", f"sent to {whom}.") if whom else job.says("c'est envoyé.", "sent.")
 
 
 @plan("reply")
@@ -688,9 +688,9 @@ def replying(job: Job) -> Plan:
     args: dict[str, Any] = {"id": item.id, "body": body}
     if job.request.value == "all":
         args["reply_all"] = True
-    return sent(job, (yield ToolCall("reply_email", args)), [called(item.sender)])
+    return sent(job, (yield ToolCall("reply_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #69167908
+# %% ../../nbs/agent/10_plans.ipynb #4db4edbb
 @plan("forward")
 def forwarding(job: Job) -> Plan:
     """Pass a mail on."""
@@ -703,9 +703,9 @@ def forwarding(job: Job) -> Plan:
     args: dict[str, Any] = {"id": item.id, "to": [p.address for p in people]}
     if job.request.dictated.body:
         args["body"] = job.request.dictated.body
-    return sent(job, (yield ToolCall("forward_email", args)), [called(p) for p in people])
+    return sent(job, (yield ToolCall("forward_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #81fcd481
+# %% ../../nbs/agent/10_plans.ipynb #daf619d1
 def subject_of(job: Job, body: str) -> str:
     """What was given, what it is about, or how it begins."""
     given = job.request.dictated.subject or capital(job.request.dictated.about)
@@ -740,7 +740,7 @@ def writing(job: Job) -> Plan:
         if names:
             copies = yield from recipients(job, names)
             args[field_] = [p.address for p in copies]
-    return sent(job, (yield ToolCall("send_email", args)), [called(p) for p in people])
+    return sent(job, (yield ToolCall("send_email", args)))
 
 # %% ../../nbs/agent/10_plans.ipynb #4796aefb
 def not_understood(text: str, voice: Voice) -> Reply:

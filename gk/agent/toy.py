@@ -102,7 +102,7 @@ def toy_tools() -> list[ToyTool]:
         tools.append(ToyTool(name, name.replace("_", " "), schema))
     return tools
 
-# %% ../../nbs/agent/07_toy.ipynb #cec2f31a
+# %% ../../nbs/agent/07_toy.ipynb #0b88ecbc
 @dataclass
 class ToyMail:
     """Alice's mailbox behind the mail tools."""
@@ -173,13 +173,13 @@ class ToyMail:
 
     def _send_email(self, to: list[str], subject: str, body: str, **more: Any) -> Result:
         names = {p.address: p.name for p in HERE.contacts}
-        people = [{"name": names.get(a, ""), "address": a} for a in to]
+        people = [{"name": names.get(a, ""), "address": a} for a in (*to, *more.get("cc", ()), *more.get("bcc", ()))]
         self.sent.append({"to": to, "subject": subject, "body": body, **more})
-        return Result("sent", {"id": str(len(self.sent)), "to": people, "subject": subject})
+        return Result("sent", {"id": str(len(self.sent)), "recipients": people, "subject": subject})
 
     def _reply_email(self, id: str, body: str, reply_all: bool = False) -> Result:
         found = self._one(id) or {"from": {"address": ""}, "subject": ""}
-        return self._send_email([found["from"]["address"]], f"Re: {found['subject']}", body)
+        return self._send_email([found.get("reply_to", found["from"])["address"]], f"Re: {found['subject']}", body)
 
     def _forward_email(self, id: str, to: list[str], body: str = "") -> Result:
         return self._send_email(to, "Fwd", body)
