@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import random
 import socket
 import ssl
@@ -402,7 +404,7 @@ async def test_no_single_step_holds_the_loop_on_a_large_mailbox() -> None:
 
             beat = asyncio.create_task(heartbeat())
             await client("a1 FETCH 1:* (FLAGS INTERNALDATE)")
-            await client("a2 SEARCH " + " ".join(["NOT SEEN"] * 200))
+            await client("a2 SEARCH " + " ".join(f"NOT SMALLER {n}" for n in range(200)))
             beat.cancel()
             assert turns > 200  # at least once for each key
 
@@ -423,3 +425,104 @@ async def fill(house: House, count: int) -> None:
                              WHERE name = 'INBOX'""", (count + 1, count))
 
     await house.database.write(rows)
+
+
+# what an audit of the running server found
+
+
+async def test_silent_connections_to_the_tls_port_are_counted_before_the_handshake() -> None:
+    async with a_house() as house, a_server(house, limits={"connections_per_address": 3}) as server:
+        host, port = server.addresses(secure=True)[0]
+        streams = [await asyncio.open_connection(host, port) for _ in range(5)]
+        for _ in range(200):
+            if server.caps.total == 3:
+                break
+            await asyncio.sleep(0.01)
+        assert server.caps.total == 3
+        for _, writer in streams:
+            writer.close()
+        for _ in range(300):
+            if not server.caps.total:
+                break
+            await asyncio.sleep(0.01)
+        assert server.caps.total == 0
+
+
+async def test_a_silent_connection_to_the_tls_port_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gk.imap.server.HANDSHAKE", 0.1)
+    async with a_house() as house, a_server(house) as server:
+        reader, writer = await asyncio.open_connection(*server.addresses(secure=True)[0])
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
+async def test_a_search_ends_when_its_client_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gk.imap.server.PATIENCE", 0.1)
+    async with a_house() as house, a_server(house) as server:
+        ended = asyncio.Event()
+        started = asyncio.Event()
+
+        async def endless(*arguments: Any) -> None:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        await put(house, "Subject: x\r\n\r\ny\r\n")
+        house.search.matching = endless  # type: ignore[method-assign, assignment]
+        _, writer = await asyncio.open_connection(*server.addresses()[0])
+        writer.write(f'a1 LOGIN {ALICE} "{PASSWORD}"\r\na2 SELECT INBOX\r\na3 SEARCH TEXT x\r\n'.encode())
+        await asyncio.wait_for(started.wait(), 10)
+        writer.transport.abort()
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_search_may_not_hold_a_thousand_questions() -> None:
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        await put(house, "Subject: x\r\n\r\ny\r\n")
+        await client("a0 NOOP")
+        assert (await client("a1 SEARCH " + " ".join(f"TEXT {n}" for n in range(21)))).startswith("a1 NO [LIMIT]")
+        assert (await client("a2 SEARCH " + " ".join(f"LARGER {n}" for n in range(201)))).startswith("a2 NO [LIMIT]")
+        assert await client("a3 SEARCH " + "TEXT x " * 500 + "1:* " * 500 + "ALL") == "* SEARCH 1\na3 OK SEARCH completed"
+        assert await client("a4 SEARCH 2:9,1:*,4") == "* SEARCH 1\na4 OK SEARCH completed"
+        assert await client("a5 SEARCH 5") == "* SEARCH\na5 OK SEARCH completed"
+
+
+async def test_parallel_guesses_take_turns() -> None:
+    async with a_house(limits={"login_failures": 3}) as house:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(a_client(house, login="")) for _ in range(10)]
+            answers = await asyncio.gather(*(client(f"a1 LOGIN {ALICE} wrong") for client in clients))
+        assert sum("AUTHENTICATIONFAILED" in answer for answer in answers) <= 4
+        assert sum("UNAVAILABLE" in answer for answer in answers) >= 6
+
+
+async def test_a_disk_that_fills_up_in_the_middle_of_a_message_is_one_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(spool: Any, octets: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gk.imap.folders.Spool.write", full)
+    async with a_house() as house, a_client(house) as client:
+        message = b"Subject: x\r\n\r\n" + b"a5 LOGOUT\r\n" * 30_000
+        answer = await client(b"a1 APPEND INBOX {%d+}\r\n%b\r\na2 NOOP\r\n" % (len(message), message))
+        assert answer == "a1 NO [UNAVAILABLE] No space left on the server\na2 OK NOOP completed"
+        await client(b"a3 APPEND INBOX {%d}\r\n" % len(message))
+        answer = await client(message[:1000]) + "\n" + await client(message[1000:] + b"\r\na4 NOOP\r\n")
+        assert answer == "a3 NO [UNAVAILABLE] No space left on the server\na4 OK NOOP completed"
+
+
+async def test_append_to_a_mailbox_that_is_deleted_meanwhile_says_trycreate() -> None:
+    async with a_house() as house, a_client(house) as client, a_client(house) as other:
+        await client("a1 CREATE Work")
+        await client("a2 APPEND Work {12}")
+        await other("b1 DELETE Work")
+        assert (await client("Subject: x\n")).startswith("a2 NO [TRYCREATE]")
+
+        async def gone(*arguments: Any) -> None:
+            await other("b3 DELETE Work")
+            raise FileNotFoundError("Work")
+
+        await client("a3 CREATE Work")
+        house.mailboxes.append = gone  # type: ignore[method-assign, assignment]
+        assert (await client(b"a4 APPEND Work {12+}\r\nSubject: x\r\n\r\n")).startswith("a4 NO [TRYCREATE]")

@@ -480,7 +480,7 @@ def _text(cursor: Cursor, encoding: str) -> str:
     except UnicodeDecodeError:
         raise Bad(f"A search word is not written in {encoding.upper()}") from None
 
-# %% ../../nbs/imap/01_commands.ipynb #3c259e6e
+# %% ../../nbs/imap/01_commands.ipynb #7309c594
 SIMPLE_KEYS: dict[str, Key] = {
     "ALL": Test("ALL"),
     **{name[1:]: Test("FLAG", bit) for name, (bit, _) in SYSTEM_FLAGS.items()},
@@ -518,7 +518,7 @@ def search_key(cursor: Cursor, encoding: str) -> Key:
         cursor.deeper()
         keys = listed(cursor, lambda inner: search_key(inner, encoding))
         cursor.shallower()
-        return And(tuple(keys))
+        return And(tuple(dict.fromkeys(keys)))
     if cursor.peek() == b"*" or cursor.peek().isdigit():
         return Test("NUMBER", sequence_set(cursor))
     name = cursor.word("A key of SEARCH")
@@ -547,7 +547,8 @@ def search(cursor: Cursor) -> Search:
         cursor.at += 8
         encoding = charset(cursor)
         cursor.space()
-    keys = [search_key(cursor, encoding)]
+    found = [search_key(cursor, encoding)]
     while cursor.take(b" "):
-        keys.append(search_key(cursor, encoding))
-    return Search(keys[0] if len(keys) == 1 else And(tuple(keys)))
+        found.append(search_key(cursor, encoding))
+    keys = tuple(dict.fromkeys(found))  # the same question twice has the same answer
+    return Search(keys[0] if len(keys) == 1 else And(keys))

@@ -81,7 +81,7 @@ def tag_of(
     found = _TAGGED.match(octets[:100])
     return found[1].decode("ascii") if found else "*"
 
-# %% ../../nbs/imap/02_connection.ipynb #c24bc3ef
+# %% ../../nbs/imap/02_connection.ipynb #97a6c291
 AGAIN = object()
 
 
@@ -123,6 +123,10 @@ class Connection:
     def accept(self) -> None:
         "The announced message may come"
         self.mode = "upload"
+
+    def abandon(self) -> None:
+        "The message is on its way and cannot be kept: what is left of it is thrown away"
+        self.upload, self.mode, self.skipped, self.ending = None, "skip", 0, b""
 
     def refuse(self) -> None:
         "The announced message is not wanted; one that comes unasked is thrown away (RFC 7888 §4)"

@@ -7,7 +7,7 @@ __all__ = ['HANDLERS', 'IN_MEMORY', 'select', 'say_selected', 'unselect', 'accou
            'wanted', 'say_names', 'list_', 'attributes', 'lsub', 'namespace', 'status', 'Spool', 'target', 'receive',
            'spelled', 'append']
 
-# %% ../../nbs/imap/06_folders.ipynb #92330faf
+# %% ../../nbs/imap/06_folders.ipynb #546c683c
 import asyncio
 import os
 import tempfile
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from ..core.database import DatabaseError, storage_error
 from .commands import Append, Command, Listing, Rename, Status
 from .connection import Chunk, Refused
 from .grammar import Bad, No, matcher, write_name
@@ -220,7 +221,7 @@ class Spool:
             self.file.close()
             self.path.unlink(missing_ok=True)
 
-# %% ../../nbs/imap/06_folders.ipynb #bab86851
+# %% ../../nbs/imap/06_folders.ipynb #df521ca1
 async def target(session: Session, name: str) -> Mailbox:
     "The mailbox that something is to be put into; raises No with TRYCREATE"
     try:
@@ -231,8 +232,9 @@ async def target(session: Session, name: str) -> Mailbox:
 
 async def receive(session: Session, size: int) -> Spool:
     "Takes the announced message off the connection; raises Gone, TooSlow, and the refusal of what came behind the message"
-    spool = Spool(session.services.mailboxes.root / "tmp", size)
+    spool: Spool | None = None
     try:
+        spool = Spool(session.services.mailboxes.root / "tmp", size)
         while True:
             match await next_event(session):
                 case Chunk(octets):
@@ -241,9 +243,12 @@ async def receive(session: Session, size: int) -> Spool:
                     return spool
                 case Refused() as refused:
                     raise (No if refused.status == "NO" else Bad)(refused.text, refused.code)
-    except BaseException:
-        spool.discard()
-        raise
+    except BaseException as error:
+        if spool is not None:
+            spool.discard()
+        if session.connection.mode == "upload":
+            session.connection.abandon()
+        raise storage_error(error) or error from error
 
 
 async def spelled(session: Session, mailbox: Mailbox, keywords: tuple[str, ...]) -> tuple[str, ...]:
@@ -271,6 +276,9 @@ async def append(session: Session, command: Command) -> Done:
     try:
         keywords = await spelled(session, mailbox, asked.flags.keywords)
         entry = await services.mailboxes.append(mailbox.id, spool.finish(), asked.flags.bits, keywords, asked.moment)
+    except (MailboxNotFound, DatabaseError, OSError):
+        await target(session, asked.mailbox)  # deleted meanwhile: TRYCREATE
+        raise
     finally:
         spool.discard()
     return Done("The message is stored", f"APPENDUID {mailbox.uidvalidity} {entry.uid}")

@@ -55,12 +55,11 @@ class Selected:
         r"(\Seen \Recent Work)"
         return write_flags(entry.flags, entry.keywords, entry.uid in self.recent)
 
-# %% ../../nbs/imap/03_selected.ipynb #92b212a2
+# %% ../../nbs/imap/03_selected.ipynb #71bb966b
 def chosen(
     selected: Selected,
     messages: SequenceSet,  # as the client wrote it
     by_uid: bool,  # unique identifiers, or numbers
-    lenient: bool = False,  # SEARCH asks which messages have a number, and one that nobody has is no answer
 ) -> list[tuple[int, Entry]]:  # (number, entry), ascending
     "The messages that a set names; raises Bad for a number that is not there"
     entries = selected.entries
@@ -71,9 +70,9 @@ def chosen(
             first = bisect_left(entries, low, key=_uid)
             last = bisect_left(entries, high + 1, key=_uid)
         else:
-            if (low < 1 or high > largest) and not lenient:
+            if low < 1 or high > largest:
                 raise Bad(f"There is no message {high or '*'} here, only {largest}")
-            first, last = max(low - 1, 0), high
+            first, last = low - 1, high
         found.extend(enumerate(entries[first:last], first + 1))
     return found
 

@@ -9,7 +9,7 @@ __all__ = ['log', 'NOT_AUTHENTICATED', 'AUTHENTICATED', 'SELECTED', 'LOGOUT', 'A
            'attempt', 'run', 'refuse', 'take', 'farewell', 'converse', 'private', 'capabilities', 'capability', 'noop',
            'logout', 'identify', 'sign_in', 'login', 'authenticate', 'starttls', 'idle']
 
-# %% ../../nbs/imap/04_session.ipynb #3bdd3097
+# %% ../../nbs/imap/04_session.ipynb #d7f9784b
 import asyncio
 import base64
 import binascii
@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -44,7 +45,7 @@ from ..mail.search import Search
 
 log = structlog.get_logger("gk.imap")
 
-# %% ../../nbs/imap/04_session.ipynb #debd9726
+# %% ../../nbs/imap/04_session.ipynb #7f6ffb0c
 class Gone(Exception):
     "The client has hung up"
 
@@ -101,6 +102,7 @@ class Services:
     settings: ImapSettings
     message_limit: int = 25_000_000  # octets of a message in APPEND
     remembered: Remembered = field(default_factory=Remembered)
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)  # sign-ins, by address
 
 # %% ../../nbs/imap/04_session.ipynb #650300a7
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
@@ -439,7 +441,7 @@ async def identify(session: Session, command: Command) -> None:
     log.debug("imap.client", name=name[:80], peer=session.channel.peer)
     session.say(b'* ID ("name" "gk" "version" %b)\r\n' % write_string(__version__.encode()))
 
-# %% ../../nbs/imap/04_session.ipynb #13ed6791
+# %% ../../nbs/imap/04_session.ipynb #53cba8a2
 async def sign_in(
     session: Session,
     user: str,  # address
@@ -449,14 +451,15 @@ async def sign_in(
     services, peer = session.services, session.channel.peer
     if not private(session):
         raise No("A password is only accepted after STARTTLS", "PRIVACYREQUIRED")
-    if seconds := services.backoff.blocked(user, peer):
-        raise No(f"Too many failed attempts; try again in {max(1, round(seconds))} s", "UNAVAILABLE")
-    account = await services.credentials.verify(user, password)
-    if account is None:
-        services.backoff.failed(user, peer)
-        log.warning("imap.login_failed", user=user[:100], peer=peer)
-        raise No("The name or the password is wrong", "AUTHENTICATIONFAILED")
-    services.backoff.succeeded(user, peer)
+    async with services.turns.setdefault(peer, asyncio.Lock()):  # one at a time: many at once would all pass the first line
+        if seconds := services.backoff.blocked(user, peer):
+            raise No(f"Too many failed attempts; try again in {max(1, round(seconds))} s", "UNAVAILABLE")
+        account = await services.credentials.verify(user, password)
+        if account is None:
+            services.backoff.failed(user, peer)
+            log.warning("imap.login_failed", user=user[:100], peer=peer)
+            raise No("The name or the password is wrong", "AUTHENTICATIONFAILED")
+        services.backoff.succeeded(user, peer)
     await services.mailboxes.ensure_defaults(account.id)
     session.account, session.connection.authenticated = account, True
     session.watch = session.listen(f"session:{account.id}", heard=lambda: session.dismiss("Please sign in again"))
