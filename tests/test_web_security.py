@@ -15,7 +15,7 @@ from web_office import ALICE, BOB, PASSWORD, Site, web_office
 from gk.agent.model import ScriptedModel, ToolCall
 from gk.core.config import WebSettings
 from gk.web.pages import ACTIONS
-from gk.web.security import LONGEST_BODY, PAGE_POLICY
+from gk.web.security import LONGEST_BODY, LONGEST_FORM, PAGE_POLICY, SHORT_BODY
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = f"""From: "{SCRIPT}" <eve@evil.example>
@@ -272,24 +272,43 @@ async def test_pages_contain_no_inline_script_or_style(site):
 # Bodies and numbers ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_body_that_is_too_long_is_413_announced_or_not(site):
+@pytest.mark.parametrize(
+    ("path", "longest"),
+    [
+        ("/api/auth/login", SHORT_BODY),
+        ("/sign-in", SHORT_BODY),
+        ("/sign-out", SHORT_BODY),
+        ("/mail/1/seen", SHORT_BODY),
+        ("/chat/x/say", LONGEST_FORM),
+        ("/api/mails/send", LONGEST_BODY),
+    ],
+)
+async def test_a_body_that_is_too_long_is_413_announced_or_not(site, path, longest):
     async with aiohttp.ClientSession() as session:
-        async with session.post(f"{site.url}/api/auth/login", data=b"x" * (LONGEST_BODY + 1)) as answer:
+        async with session.post(site.url + path, data=b"x" * (longest + 1)) as answer:
             assert answer.status == 413
 
         async def chunks():
-            for _ in range(LONGEST_BODY // 100_000 + 1):
-                yield b"x" * 100_000
+            for _ in range(longest // 10_000 + 1):
+                yield b"x" * 10_000
 
-        async with session.post(f"{site.url}/api/auth/login", data=chunks()) as answer:
-            assert answer.status == 413
-        async with session.post(f"{site.url}/api/auth/login", data=b"x" * LONGEST_BODY) as answer:
-            assert answer.status == 422
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        if path.startswith(("/api", "/sign-in")):  # the others do not read what somebody sends who is not signed in
+            async with session.post(site.url + path, data=chunks(), headers=form) as answer:
+                assert answer.status == 413
+        async with session.post(site.url + path, data=b"x" * longest) as answer:
+            assert answer.status in (401, 403, 422)
 
 
-async def test_a_form_of_ten_thousand_fields_is_refused(site):
+async def test_a_host_with_a_port_that_cannot_be_is_421(site):
+    client = await site.client()
+    for port, expected in (("99999", 421), ("65536", 421), ("65535", 200)):
+        assert (await client.ask("GET", "/sign-in", headers={"Host": f"127.0.0.1:{port}"}))[0] == expected
+
+
+async def test_a_form_of_a_thousand_fields_is_refused(site):
     client = await site.client(ALICE)
-    status, _, _ = await client.ask("POST", "/sign-out", {f"f{n}": "x" for n in range(10_000)})
+    status, _, _ = await client.ask("POST", "/sign-out", {f"f{n}": "x" for n in range(1000)})
     assert status == 403
 
 
@@ -616,3 +635,36 @@ async def test_without_scripts_the_same_conversation_works(site):
     assert status == 303 and headers["Location"] == f"/?c={conversation}"
     _, _, body = await client.ask("GET", headers["Location"])
     assert 'class="gk-turn gk-turn-user"' in body and 'class="gk-number">1<' in body and "Jeudi" in body
+
+
+async def test_cwe113_a_visitor_cookie_with_a_line_break_is_not_given_back(site):
+    client = await site.client()
+    cookie = {"Cookie": 'gk-visitor="x\\015\\012Set-Cookie: a=b"'}
+    status, headers, _ = await client.ask("GET", "/sign-in", headers=cookie)
+    assert status == 200 and "a=b" not in str(headers) and "gk-visitor=" in headers["Set-Cookie"]
+
+
+async def test_rfc8259_half_of_a_surrogate_pair_on_a_socket_is_refused(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    async with client.socket(conversation) as socket:
+        await socket.until(type="ready")
+        await socket.send(type="say", text="\ud800x")
+        assert "could not be understood" in (await socket.until(type="refused"))["html"]
+        await socket.send(type="decide", approval="x", approved=True)
+        assert "nothing here" in (await socket.until(type="refused"))["html"]
+    assert await site.office.conversations.after(conversation, 0) == []
+
+
+async def test_a_full_disk_is_told_to_whoever_asked(site, monkeypatch):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+
+    async def full(*_args, **_more):
+        raise OSError("no space left")
+
+    async with client.socket(conversation) as socket:
+        await socket.until(type="ready")
+        monkeypatch.setattr(site.office.conversations.database, "write", full)
+        await socket.send(type="say", text="aide")
+        assert "does not answer" in (await socket.until(type="refused"))["html"]

@@ -7,7 +7,7 @@ __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EA
            'Watchers', 'Runs', 'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
            'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
-# %% ../../nbs/web/09_chat.ipynb #a0ef3311
+# %% ../../nbs/web/09_chat.ipynb #2d21023d
 import asyncio
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from ..mail.service import MailError
 from .components import LONGEST_REQUEST, offered, render, said, shown_name, toast
 from .pages import message, posted, wants_json
 from .parts import Parts, Visit, visit_of
-from .security import form_token
+from .security import form_token, whole_text
 from .text import CATALOGUE
 from .turns import Drawing
 
@@ -67,7 +67,7 @@ class Watchers:
 
         return stop
 
-# %% ../../nbs/web/09_chat.ipynb #b1994b5d
+# %% ../../nbs/web/09_chat.ipynb #c8bf6e82
 class Runs:
     """The requests that the assistant is working on in this process."""
 
@@ -105,9 +105,12 @@ class Runs:
                         self._problems[conversation] = event
         except Exception as error:
             log.exception("chat.failed", conversation=conversation, error=type(error).__name__)
-            with suppress(Exception):  # the storage itself may be what failed
+            try:
                 await self._parts.conversations.append(conversation, "error", {"text": no_answer()})
                 await self._parts.conversations.append(conversation, "done", {})
+            except Exception:  # the storage itself is what failed: the person is told all the same
+                self._problems[conversation] = Event(0, "error", {"text": no_answer()})
+                self.watchers.show(conversation, self._problems[conversation])
         finally:
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
@@ -308,7 +311,7 @@ async def feed(chat: ChatSocket) -> None:
         finally:
             stop()
 
-# %% ../../nbs/web/09_chat.ipynb #100380e2
+# %% ../../nbs/web/09_chat.ipynb #228e715a
 async def receive(chat: ChatSocket) -> None:
     """Pass requests on, until the browser goes away."""
     viewer = chat.visit.viewer
@@ -325,6 +328,7 @@ async def receive(chat: ChatSocket) -> None:
             continue
         try:
             message = json.loads(text)
+            whole_text(json.dumps(message, ensure_ascii=False))
             if message["type"] == "say":
                 await say(chat.parts, chat.runs, chat.visit.account, chat.conversation, str(message["text"]), viewer.language)
             elif message["type"] == "decide":
@@ -334,11 +338,11 @@ async def receive(chat: ChatSocket) -> None:
                     message["approved"] is True, fields if isinstance(fields, dict) else {}, str(message.get("reason", "")),
                 )  # fmt: skip
                 if not known:
-                    await refuse("decided")
+                    await refuse("error_404")
         except Busy:
             await refuse("still_working")
         except (ValueError, KeyError, TypeError, RecursionError):
-            await refuse("error_403")
+            await refuse("malformed")
 
 # %% ../../nbs/web/09_chat.ipynb #f5ff1e57
 def chat_routes(parts: Parts, runs: Runs) -> list[Route | WebSocketRoute]:

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['Handler', 'PostHandler', 'Endpoint', 'SUGGESTIONS', 'LIST_LENGTH', 'MAIL_DOCUMENT', 'ACTIONS', 'page', 'piece',
-           'local', 'wants_json', 'signed_in', 'posted', 'fields_of', 'message', 'token_for', 'sign_in_form',
-           'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes', 'piece_routes',
-           'stranger_routes', 'action_routes', 'static', 'page_routes']
+           'local', 'wants_json', 'signed_in', 'posted', 'fields_of', 'message', 'token_for', 'visitor_of',
+           'sign_in_form', 'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes',
+           'piece_routes', 'stranger_routes', 'action_routes', 'static', 'page_routes']
 
-# %% ../../nbs/web/08_pages.ipynb #ee31d9a8
+# %% ../../nbs/web/08_pages.ipynb #03ce628f
 import gzip
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -107,13 +108,22 @@ async def token_for(parts: Parts, visit: Visit) -> str:
     """A form token for this session."""
     return form_token(await parts.credentials.secret("form"), visit.secret)
 
-# %% ../../nbs/web/08_pages.ipynb #8772bede
+# %% ../../nbs/web/08_pages.ipynb #c5eb4653
+_VISITOR = re.compile(r"[A-Za-z0-9_-]{24}")  # as made below
+
+
+def visitor_of(request: Request, secure: bool) -> str:
+    """The visitor's cookie; "" for one that we did not make: what stands in it goes into a header again (CWE-113)."""
+    found = request.cookies.get(cookie_name("visitor", secure), "")
+    return found if _VISITOR.fullmatch(found) else ""
+
+
 async def sign_in_form(
     parts: Parts, request: Request, error: str = "", email: str = "", then: str = "/", status: int = 200
 ) -> Response:
     """The sign-in page, with its cookie."""
     secure = is_secure(request)
-    visitor = request.cookies.get(cookie_name("visitor", secure)) or secrets.token_urlsafe(18)
+    visitor = visitor_of(request, secure) or secrets.token_urlsafe(18)
     token = form_token(await parts.credentials.secret("form"), f"visitor {visitor}")
     answer = page(sign_in_page(parts.viewer(request), token, error, email, then), status)
     answer.headers.append("set-cookie", cookie("visitor", visitor, secure, 3600))
@@ -129,7 +139,7 @@ async def signed_in_answer(parts: Parts, account: Account, then: str, secure: bo
     answer.headers.append("set-cookie", cookie("visitor", "", secure, 0))
     return answer
 
-# %% ../../nbs/web/08_pages.ipynb #5fd2e767
+# %% ../../nbs/web/08_pages.ipynb #f3aff3eb
 def door_routes(parts: Parts) -> list[Route]:
     """Signing in and out."""
 
@@ -142,7 +152,7 @@ def door_routes(parts: Parts) -> list[Route]:
     async def enter(request: Request) -> Response:
         fields, viewer, secure = await fields_of(request), parts.viewer(request), is_secure(request)
         email, then = fields.get("email", "")[:320], local(fields.get("then", "/"))
-        visitor = request.cookies.get(cookie_name("visitor", secure), "")
+        visitor = visitor_of(request, secure)
         key = await parts.credentials.secret("form")
         if not visitor or not form_token_valid(key, f"visitor {visitor}", fields.get("csrf", "")):
             return await sign_in_form(parts, request, viewer("expired_form"), email, then, 403)
