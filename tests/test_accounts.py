@@ -252,6 +252,17 @@ async def test_tickets_and_tokens_hold_in_another_process(house):
     assert answer.stdout.split() == [alice.address] * 2
 
 
+@pytest.mark.parametrize("scopes", [["bogus"], ["mail", "mail:everything"], [], [""], ["mail.read"]])
+async def test_a_token_for_an_unknown_scope_or_none_is_refused(house, scopes):
+    """`--scope ""` used to mean every tool."""
+    alice = await house.directory.add_account("alice@example.test")
+    with pytest.raises(module.ScopeError, match="scope"):
+        await house.credentials.add_token(alice, "mcp", scopes=scopes)
+    assert await house.credentials.tokens(alice) == []
+    token, _ = await house.credentials.add_token(alice, "mcp")
+    assert token.scopes == ("mail",)
+
+
 async def test_a_token_opens_its_own_door_only(house):
     alice = await house.directory.add_account("alice@example.test")
     for kind in module.KINDS:

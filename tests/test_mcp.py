@@ -27,6 +27,7 @@ from mcp.types import ElicitResult
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from gk.accounts.credentials import SCOPES
 from gk.accounts.directory import Account
 from gk.core.config import Settings
 from gk.mail.service import Mail
@@ -189,8 +190,15 @@ async def test_what_makes_no_sense_is_told_and_not_asked(house: House, tool: str
         result = await client.call_tool(tool, args)
     assert result.is_error and says in text_of(result)
     assert "Traceback" not in text_of(result) and "pydantic" not in text_of(result)
+    assert "Value error" not in text_of(result)
     assert await house.sent() == 0
     assert not person.asked or tool == "create_folder"
+
+
+async def test_of_many_mistakes_in_a_call_ten_are_explained(house: House) -> None:
+    async with Client(mail_server(house.mail)) as client:
+        result = await client.call_tool("list_emails", {f"key{n}": n for n in range(5000)})
+    assert result.is_error and text_of(result).count("is no argument of") == 10
 
 
 async def test_somebody_elses_mail_is_like_none(house: House) -> None:
@@ -473,6 +481,20 @@ async def knock(url: str, token: str | None = None, **headers: str) -> tuple[int
     headers |= {"Accept": "application/json, text/event-stream"} | ({"Authorization": f"Bearer {token}"} if token else {})
     async with aiohttp.ClientSession() as http, http.post(f"{url}/mcp", json=hello, headers=headers) as answer:
         return answer.status, answer.headers.get("WWW-Authenticate", "")
+
+
+def test_the_scopes_of_tokens_are_those_of_the_tools() -> None:
+    """What a token may be made for (accounts) is what the tools ask for (here): no more, no less."""
+    assert set(SCOPES) == {"mail", *(f"mail:{offer.scope}" for offer in OFFERS.values()), *OFFERS}
+
+
+async def test_a_token_stored_without_scopes_may_call_nothing(house: House) -> None:
+    token, text = await house.office.credentials.add_token(house.alice, "mcp")
+    emptied = "UPDATE token SET scopes = '' WHERE id = ?"
+    await house.office.database.write(lambda tx: tx.driver.execute(emptied, (token.id,)) and None)
+    async with listening(house) as url, connect(url, text) as client:
+        assert (await client.list_tools()).tools == []
+        assert (await client.call_tool("count_emails", {})).is_error
 
 
 @pytest.mark.parametrize("mode", ERAS)

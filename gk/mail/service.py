@@ -55,7 +55,7 @@ from .search import Query, Search
 
 _all_ = ["AttachmentInfo", "Email", "Folder", "NewAttachment", "Outcome", "Outgoing", "Page", "Person", "Sent", "Summary"]
 
-# %% ../../nbs/mail/10_service.ipynb #e3af30bd
+# %% ../../nbs/mail/10_service.ipynb #17be83c6
 class MailError(Exception):
     "It cannot be done; the text says why, for a person"
 
@@ -99,7 +99,7 @@ def said() -> Iterator[None]:
     except (MailboxError, ComposeError, AddressError) as error:
         raise Invalid(str(error)) from None
     except ValidationError as error:
-        raise Invalid("; ".join(str(problem["msg"]) for problem in error.errors())) from None
+        raise Invalid("; ".join(str(problem["msg"]).removeprefix("Value error, ") for problem in error.errors()[:10])) from None
 
 # %% ../../nbs/mail/10_service.ipynb #98c8f403
 T = TypeVar("T")

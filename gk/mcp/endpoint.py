@@ -73,7 +73,7 @@ def security(
         allowed_origins=[f"{scheme}://{form}" for name in names for scheme in ("http", "https") for form in (name, f"{name}:*")],
     )
 
-# %% ../../nbs/mcp/04_endpoint.ipynb #292d021f
+# %% ../../nbs/mcp/04_endpoint.ipynb #66162103
 class Endpoint:
     "MCP over HTTP"
 
@@ -100,7 +100,7 @@ class Endpoint:
             issuer_url=AnyHttpUrl(self._url), resource_server_url=AnyHttpUrl(f"{self._url}/mcp"), validate_token_resource=False
         )
         server = mail_server(
-            lambda: self._mail_of(person().account, ORIGIN), lambda: person().scopes or None, [key],
+            lambda: self._mail_of(person().account, ORIGIN), lambda: person().scopes, [key],
             auth=auth, token_verifier=Verifier(self._credentials),
         )  # fmt: skip
         app = server.streamable_http_app(transport_security=security(self._hosts))

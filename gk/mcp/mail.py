@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['log', 'WINDOW', 'LABEL', 'Id', 'AnId', 'Ids', 'People', 'Limit', 'Text', 'Day', 'Flag', 'Scope', 'OFFERS', 'CALL',
-           'APPROVED', 'quoted', 'fenced', 'who', 'when', 'Item', 'Listing', 'Letter', 'Thread', 'Dispatch', 'Draft',
-           'Change', 'Folders', 'Count', 'link', 'Offer', 'tool', 'answer', 'moment', 'item', 'several', 'row',
-           'listing', 'list_emails', 'position', 'head_of', 'read_email', 'search_emails', 'list_folders',
-           'count_emails', 'summarize_thread', 'dispatched', 'send_email', 'reply_email', 'forward_email',
-           'create_draft', 'move_email', 'delete_email', 'flag_email', 'create_folder', 'permitted', 'Call',
-           'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer',
+           'APPROVED', 'MOST_PROBLEMS', 'quoted', 'fenced', 'who', 'when', 'Item', 'Listing', 'Letter', 'Thread',
+           'Dispatch', 'Draft', 'Change', 'Folders', 'Count', 'link', 'Offer', 'tool', 'answer', 'moment', 'item',
+           'several', 'row', 'listing', 'list_emails', 'position', 'head_of', 'read_email', 'search_emails',
+           'list_folders', 'count_emails', 'summarize_thread', 'dispatched', 'send_email', 'reply_email',
+           'forward_email', 'create_draft', 'move_email', 'delete_email', 'flag_email', 'create_folder', 'permitted',
+           'Call', 'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer',
            'mail_server']
 
 # %% ../../nbs/mcp/02_mail.ipynb #bf393093
@@ -551,7 +551,10 @@ def sdk_tool(
     made.fn_metadata.arg_model, made.parameters = strict, _plain(strict.model_json_schema(by_alias=True))
     return made
 
-# %% ../../nbs/mcp/02_mail.ipynb #c1db968c
+# %% ../../nbs/mcp/02_mail.ipynb #3e7dbf50
+MOST_PROBLEMS = 10  # that are explained; a call may have a hundred thousand
+
+
 def explained(
     error: ValidationError,
     tool: Tool,
@@ -559,7 +562,7 @@ def explained(
     "What is wrong with the arguments, for a model or a person"
     names = list(tool.parameters.get("properties", {}))
     parts = []
-    for problem in error.errors():
+    for problem in error.errors(include_url=False)[:MOST_PROBLEMS]:
         name = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, names, 1)
