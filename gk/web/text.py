@@ -144,7 +144,7 @@ _ASSISTANT = {
     "no_results": ("No message.", "Aucun message."),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #da9738cd
+# %% ../../nbs/web/00_text.ipynb #def5e2f7
 _APPROVAL = {
     "first_time": ("first time you write to them", "premier message à cette adresse"),
     "approval": ("Your approval is needed", "Votre accord est nécessaire"),
@@ -167,7 +167,6 @@ _APPROVAL = {
                       f"Un instant{_N}: la demande précédente n’est pas terminée."),
     "too_fast": ("Too many requests at once.", "Trop de demandes à la fois."),
     "malformed": ("This request could not be understood.", "Cette demande n’a pas pu être comprise."),
-    "decided": ("This has already been decided.", "C’est déjà décidé."),
     "no_answer": ("The assistant does not answer. The reason is in the server’s log.",
                   "L’assistant ne répond pas. La raison est dans le journal du serveur."),
     "attached": ("Attached", "Joint"),
