@@ -10,7 +10,7 @@ from email import policy
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gk.mail import headers
@@ -340,8 +340,12 @@ LINES = st.lists(PIECES, max_size=60).map(lambda pieces: b"\r\n".join(pieces))
 MAILS = LINES | LINES.map(lambda lines: MULTIPART + b"--b\r\n" + lines) | st.lists(PIECES, max_size=60).map(b"".join)
 
 
+CUT_HEADER = MULTIPART + b"--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=b\r\n--b"
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MAILS)
+@example(CUT_HEADER)  # a delimiter ends the header of the inner message: the message holds it whole
 def test_any_bytes_parse_and_offsets_hold(data: bytes) -> None:
     message = parse(data, Bounds(parts=20, depth=5))
     check_offsets(message)

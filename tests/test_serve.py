@@ -333,6 +333,13 @@ def test_sighup_takes_a_new_certificate_and_running_sessions_go_on(gk_serve, tmp
     assert fingerprint(server.imaps) != before
 
 
+def test_every_tls_handshake_succeeds_when_the_client_speaks_at_once(demo):
+    """The client's hello may lie in the socket before the server begins TLS; uvloop once read it as plain text."""
+    for _ in range(30):
+        with imaplib.IMAP4_SSL("127.0.0.1", demo.imaps, ssl_context=ssl._create_unverified_context(), timeout=10) as client:
+            assert client.noop()[0] == "OK"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MB."""

@@ -295,7 +295,7 @@ class _Boundaries:
             at = max(line_end - 1, found + 1)
         return None
 
-# %% ../../nbs/mail/00_mime.ipynb #576222fa
+# %% ../../nbs/mail/00_mime.ipynb #5fe53894
 class _Tree:
     "The parts found so far, and how a new one begins"
 
@@ -358,7 +358,7 @@ class _Tree:
         "Parts from `last` up to, not including, `until` end here"
         while last > until:
             part = self.parts[last]
-            part.body_end = max(part.body_start, end)
+            part.body_end = end = max(part.body_start, end)  # whoever holds it reaches as far
             last = part.parent
 
 # %% ../../nbs/mail/00_mime.ipynb #c29a3c65
