@@ -337,6 +337,8 @@ async def test_pictures_of_strangers_only_after_a_click(site, window):
             break
         await page.wait_for_timeout(50)
     assert asked == ["https://evil.example/pixel.png"]
+    assert alice.complaints == ["asked another host: https://evil.example/pixel.png"]  # this once, because it was asked for
+    alice.complaints.clear()
 
 
 async def test_without_scripts(site, window):
