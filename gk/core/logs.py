@@ -5,32 +5,43 @@
 # %% auto #0
 __all__ = ['SECRET', 'set_up']
 
-# %% ../../nbs/core/07_logs.ipynb #6edd1b60
+# %% ../../nbs/core/07_logs.ipynb #80b42eb6
 import json
 import logging
+import re
 import sys
+import time
 import traceback
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
 
-# %% ../../nbs/core/07_logs.ipynb #a42fd402
+# %% ../../nbs/core/07_logs.ipynb #23a56657
 SECRET = ("password", "token", "secret", "authorization", "cookie", "key")
+
+
+@lru_cache(512)  # the names are those in our own code: few, and asked for at every event
+def _is_secret(name: str) -> bool:
+    return name.lower().rpartition("_")[2] in SECRET
 
 
 def _without_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank whatever is called like a secret."""
     for name in event:
-        if name.lower().rpartition("_")[2] in SECRET:
+        if _is_secret(name):
             event[name] = "…"
     return event
+
+
+_BREAKS_A_WORD = re.compile(r'[ "=\\]')
 
 
 def _shown(value: Any) -> str:
     """A value in a text line."""
     text = value if isinstance(value, str) else str(value)
-    plain = text and text.isprintable() and not any(mark in text for mark in ' "=\\')
+    plain = text and text.isprintable() and not _BREAKS_A_WORD.search(text)
     return text if plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
 # %% ../../nbs/core/07_logs.ipynb #39b1209b
@@ -45,6 +56,20 @@ def _error_in_one_line(logger: Any, method: str, event: MutableMapping[str, Any]
         event["error"] = f"{type(error).__name__}: {error}"
         frames = traceback.extract_tb(error.__traceback__)[-5:]
         event["at"] = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return event
+
+# %% ../../nbs/core/07_logs.ipynb #c13f706d
+@lru_cache(4)
+def _second(
+    seconds: int,  # unix time
+) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _timestamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add `timestamp` (RFC 3339)."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(seconds)}.{rest // 1000:06}Z"
     return event
 
 # %% ../../nbs/core/07_logs.ipynb #93a5188d
@@ -62,7 +87,7 @@ def _as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
 def _line(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
-# %% ../../nbs/core/07_logs.ipynb #dfc68e9f
+# %% ../../nbs/core/07_logs.ipynb #45ff91a9
 class _Passing(logging.Handler):
     """Gives what libraries log to structlog."""
 
@@ -80,7 +105,7 @@ def set_up(
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True),
+            _timestamp,
             _error_in_one_line,
             _without_secrets,
             _as_json if form == "json" else _as_text,
