@@ -5,17 +5,19 @@
 # %% auto #0
 __all__ = ['FolderInUse', 'FolderLock', 'DemoMark', 'Parts', 'Office']
 
-# %% ../nbs/faces/00_office.ipynb #08b9f54e
+# %% ../nbs/faces/00_office.ipynb #c60f3d57
 import asyncio
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import cached_property, partial
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from .accounts.credentials import Credentials
 from .accounts.directory import Account, Directory
 from .core import metrics
 from .core.config import Settings
-from .core.database import Database
+from .core.database import Database, DatabaseError
 from .core.hub import Hub
 from .core.limits import LoginBackoff
 from .mail.mailbox import Mailboxes
@@ -144,7 +146,32 @@ class Parts:
 
         return Assistant(make_model(self.settings.agent), self.registry, self.conversations, self.settings.agent, self.now)
 
-# %% ../nbs/faces/00_office.ipynb #9ae26e79
+# %% ../nbs/faces/00_office.ipynb #fdf96b15
+def _show_numbers(parts: Parts) -> None:
+    """Let the gauges of the metrics look at this office."""
+    def look(number: Callable[[], float]) -> Callable[[], float]:
+        def looked() -> float:
+            with suppress(DatabaseError, OSError):
+                return float(number())
+            return nan
+
+        return looked
+
+    def queried(query: str, *values: str) -> float:
+        return float(parts.database.read_now(lambda r: r.driver.execute(query, values).fetchone()[0]))
+
+    def oldest() -> float:
+        began = queried("SELECT coalesce(min(created), 0) FROM queue WHERE status = 'pending'")
+        return max(0.0, parts.clock() - began) if began else 0.0
+
+    for state in ("pending", "sending"):  # by their index; what is settled is counted when it happens
+        waiting = partial(queried, "SELECT count(*) FROM queue_recipient WHERE status = ?", state)
+        metrics.queue_messages.labels(state).set_function(look(waiting))
+    metrics.queue_oldest_seconds.set_function(look(oldest))
+    metrics.search_behind.set_function(look(parts.search.indexer.behind))
+    metrics.data_free_bytes.set_function(look(lambda: shutil.disk_usage(parts.settings.data).free))
+
+# %% ../nbs/faces/00_office.ipynb #cb92168c
 class Office(Parts):
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 
@@ -186,7 +213,7 @@ class Office(Parts):
         failures = Failures(self.conversations)
         await failures.start()
         self._running.push_async_callback(failures.stop)
-        self._show_numbers()
+        _show_numbers(self)
 
     _running: AsyncExitStack | None = None
 
@@ -200,17 +227,6 @@ class Office(Parts):
         await outside.start()
         self._running.push_async_callback(outside.stop)
         return outside.address
-
-    def _show_numbers(self) -> None:
-        """Metrics that are looked up when somebody asks for them."""
-        def waiting(status: str) -> float:
-            query = "SELECT count(*) FROM queue_recipient WHERE status = ?"
-            return 0.0 if self.database.closed else float(
-                self.database.read_now(lambda r: r.driver.execute(query, (status,)).fetchone()[0]))
-
-        for status in ("pending", "sending"):
-            metrics.queue_messages.labels(status).set_function(partial(waiting, status))
-        metrics.search_behind.set_function(lambda: 0.0 if self.database.closed else float(self.search.indexer.behind()))
 
     async def stop(self) -> None:
         """Stop what `start` started."""

@@ -6,7 +6,7 @@
 __all__ = ['T', 'HEAD', 'APPLICATION_ID', 'GROUP', 'DatabaseError', 'StorageFull', 'storage_error', 'Reader', 'Transaction',
            'Database']
 
-# %% ../../nbs/core/02_database.ipynb #e8a438f4
+# %% ../../nbs/core/02_database.ipynb #fb8523a6
 import asyncio
 import errno
 import os
@@ -14,14 +14,18 @@ import queue
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import structlog
 from sqlalchemy import Connection, CursorResult, StaticPool, create_engine
 from sqlalchemy.sql.base import Executable
+
+from . import metrics
 
 T = TypeVar("T")
 
@@ -161,7 +165,7 @@ def _migrate(driver: sqlite3.Connection, path: Path) -> None:
             driver.execute("ROLLBACK")
         raise
 
-# %% ../../nbs/core/02_database.ipynb #ec4b630a
+# %% ../../nbs/core/02_database.ipynb #12d47709
 class _Job:
     """One function that waits for the writer, and where its answer goes."""
 
@@ -185,7 +189,7 @@ class _Job:
         else:
             self.future.set_exception(self.error)
 
-
+# %% ../../nbs/core/02_database.ipynb #d5c209ca
 def _finish_all(jobs: Iterable[_Job]) -> None:
     for job in jobs:
         job.finish()
@@ -259,7 +263,65 @@ def _gather(jobs: "queue.SimpleQueue[_Job | None]") -> tuple[list[_Job], bool]:
             return group, False
     return group, True
 
-# %% ../../nbs/core/02_database.ipynb #c53d5781
+# %% ../../nbs/core/02_database.ipynb #8f4edabb
+def _commit(
+    transaction: Transaction,
+    group: list[_Job],
+    own: set[int],  # see `_record`
+    path: Path,  # for messages
+) -> set[str]:  # the topics that changed
+    """Run one group in one transaction; whatever makes the whole transaction fail is raised."""
+    driver, sequence = transaction.driver, 0
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+        topics = {topic for job in group for topic in _run_job(transaction, job, path)}
+        if topics:
+            sequence = _record(driver, topics, own)
+        driver.execute("COMMIT")
+    except BaseException:
+        own.discard(sequence)
+        raise
+    return topics
+
+# %% ../../nbs/core/02_database.ipynb #c7e9dd7b
+def _abandon(
+    transaction: Transaction,
+    group: list[_Job],
+    error: BaseException,
+    path: Path,
+) -> Transaction:  # to go on with
+    """The transaction as a whole failed: nothing of it is kept and everybody is told."""
+    for job in group:
+        job.result = None
+        job.error = job.error or storage_error(error, path) or DatabaseError(f"{path}: not written: {error}")
+    driver = transaction.driver
+    try:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        return transaction
+    except sqlite3.Error:
+        driver.close()
+        with suppress(sqlite3.Error):
+            return Transaction(_connect(path, _WRITER))
+        return transaction  # closed: the next group fails at once, and comes here again
+
+# %% ../../nbs/core/02_database.ipynb #1827c97e
+_KEPT, _FAILED, _NO_SPACE = (metrics.database_writes.labels(outcome) for outcome in ("ok", "failed", "full"))
+
+
+def _count(
+    group: list[_Job],
+    seconds: float,  # from BEGIN to the end of COMMIT
+) -> None:
+    """Put one group into the metrics."""
+    wrong = [job.error for job in group if job.error is not None]
+    full = sum(isinstance(error, StorageFull) for error in wrong)
+    _KEPT.inc(len(group) - len(wrong))
+    _FAILED.inc(len(wrong) - full)
+    _NO_SPACE.inc(full)
+    metrics.database_group_seconds.observe(seconds)
+
+# %% ../../nbs/core/02_database.ipynb #a39f3bdb
 class _Writer:
     """The thread that owns the one writing connection."""
 
@@ -276,38 +338,23 @@ class _Writer:
         ended = False
         while not ended:
             group, ended = _gather(self.jobs)
-            topics = self._commit(group) if group else set()
+            topics = self._write(group) if group else set()
             for listener in self.on_commit if topics else ():
-                listener(topics)  # first the listeners: who awaits a write finds caches already dropped
+                try:
+                    listener(topics)
+                except Exception:  # theirs to mend; the data is safe, and the next group waits
+                    structlog.get_logger("gk.database").exception("database.listener_failed")
             _wake(group)
 
-    def _commit(self, group: list[_Job]) -> set[str]:
-        """Run one group in one transaction; returns the topics that changed. Never raises: errors go to the jobs."""
-        driver, sequence = self.transaction.driver, 0
+    def _write(self, group: list[_Job]) -> set[str]:
+        """One group, whatever happens; returns the topics that changed."""
+        began, topics = time.monotonic(), set[str]()
         try:
-            driver.execute("BEGIN IMMEDIATE")
-            topics = {topic for job in group for topic in _run_job(self.transaction, job, self.path)}
-            if topics:
-                sequence = _record(driver, topics, self.sequences)
-            driver.execute("COMMIT")
+            topics = _commit(self.transaction, group, self.sequences, self.path)
         except BaseException as error:
-            self.sequences.discard(sequence)
-            self._abandon(group, error)
-            return set()
+            self.transaction = _abandon(self.transaction, group, error, self.path)
+        _count(group, time.monotonic() - began)
         return topics
-
-    def _abandon(self, group: list[_Job], error: BaseException) -> None:
-        """The transaction as a whole failed: nothing of it is kept and everybody is told."""
-        driver = self.transaction.driver
-        try:
-            if driver.in_transaction:
-                driver.execute("ROLLBACK")
-        except sqlite3.Error:  # a connection that cannot even roll back is of no use: take a new one
-            driver.close()
-            self.transaction = Transaction(_connect(self.path, _WRITER))
-        for job in group:
-            job.result = None
-            job.error = job.error or storage_error(error, self.path) or DatabaseError(f"{self.path}: not written: {error}")
 
 # %% ../../nbs/core/02_database.ipynb #c316bd8c
 def _open(path: Path) -> sqlite3.Connection:
@@ -332,13 +379,14 @@ def _why_not(error: Exception, path: Path) -> Exception:
                              "give this user the folder, or choose another with --data")
     return storage_error(error, path) or error
 
-# %% ../../nbs/core/02_database.ipynb #fd1c2c27
+# %% ../../nbs/core/02_database.ipynb #8618e4f9
 class _Readers:
     """The reading connections of a file, one a thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.closed = False
+        self.pool = ThreadPoolExecutor(4, thread_name_prefix="gk-read")
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[Reader] = []
@@ -368,21 +416,20 @@ class _Readers:
             reader.driver.execute("COMMIT")
 
     def close(self) -> None:
-        """Close them all; their threads are done."""
+        """Let the threads finish, then close their connections."""
         self.closed = True
+        self.pool.shutdown()
         for reader in self._all:
             reader.driver.close()
 
-# %% ../../nbs/core/02_database.ipynb #08c18e59
+# %% ../../nbs/core/02_database.ipynb #b435a890
 class Database:
     """One SQLite file of a data folder: grouped durable writes, snapshot reads."""
 
     def __init__(self, path: Path, driver: sqlite3.Connection) -> None:
         self.path, self.folder = path, path.parent
         self.closed = False
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="gk-read")
-        self._readers = _Readers(path)
-        self._writer = _Writer(path, driver)
+        self._readers, self._writer = _Readers(path), _Writer(path, driver)
         self.on_commit = self._writer.on_commit  # called in the writer thread, after the commit and before its waiters wake
         self.sequences = self._writer.sequences  # the numbers of our own groups in `change`; the hub forgets what it has seen
 
@@ -418,7 +465,7 @@ class Database:
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
         """Run `fn` on a snapshot, in a small pool of threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._readers.run, fn)
+        return await asyncio.get_running_loop().run_in_executor(self._readers.pool, self._readers.run, fn)
 
     def read_now(self, fn: Callable[[Reader], T]) -> T:
         """Run `fn` on a snapshot in this thread; inside another read it shares that snapshot."""
@@ -431,6 +478,5 @@ class Database:
         self.closed = True
         self._writer.jobs.put(None)
         self._writer.thread.join()
-        self._pool.shutdown()
         self._readers.close()
         self._writer.transaction.driver.close()
