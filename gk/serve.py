@@ -6,7 +6,7 @@
 __all__ = ['log', 'LISTENER_SECONDS', 'STOP_SECONDS', 'CannotStart', 'listening', 'bind', 'check_ports', 'greeting', 'run',
            'serve', 'main']
 
-# %% ../nbs/faces/02_serve.ipynb #83bf03ee
+# %% ../nbs/faces/02_serve.ipynb #0ef6f637
 import asyncio
 import contextlib
 import errno
@@ -19,13 +19,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 import typer
-import uvicorn
 import uvloop
 
 from .core import logs
@@ -81,43 +80,7 @@ def check_ports(settings: Settings) -> None:
             for listen in addresses:
                 stack.enter_context(bind(key, listen))
 
-# %% ../nbs/faces/02_serve.ipynb #191acfe6
-class _Server(uvicorn.Server):
-    """uvicorn without signals of its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are handled once, by `_serve`."""
-        yield
-
-
-class _Web:
-    """The pages, the API and MCP, served in this event loop."""
-
-    def __init__(self, app: Any, settings: Settings) -> None:
-        self._server = _Server(uvicorn.Config(
-            app, loop="none", log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="on",
-            timeout_graceful_shutdown=1, timeout_keep_alive=30, limit_concurrency=settings.limits.connections,
-            ws_max_size=1_048_576, ws_ping_interval=20, ws_ping_timeout=20, backlog=1024, h11_max_incomplete_event_size=65_536,
-        ))
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self, sockets: list[socket.socket]) -> None:
-        """Serve on these sockets; returns when requests are answered."""
-        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="gk-web")
-        while not self._server.started:
-            if self._task.done():
-                await self._task  # raises what went wrong
-                raise CannotStart("the web server ended while it started; the log above says why")
-            await asyncio.sleep(0.005)
-
-    async def stop(self) -> None:
-        """Finish the requests that are being answered, close the rest."""
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-
-# %% ../nbs/faces/02_serve.ipynb #177ad4c4
+# %% ../nbs/faces/02_serve.ipynb #75c99e13
 LISTENER_SECONDS = 2.0  # for what clients are in the middle of, when the server stops
 
 
@@ -127,13 +90,14 @@ async def _listeners(office: Office, certificates: Certificates) -> AsyncIterato
     from gk.imap.server import ImapServer  # late: what fails fast, before this, should not import the web first
     from gk.smtp.server import SmtpServer
     from gk.web.app import create_app
+    from gk.web.listener import WebServer
 
     settings = office.settings
     smtp = SmtpServer(settings, office.directory, office.queue, reachable=office.reachable, clock=office.clock)
     imap = ImapServer(settings, office.mailboxes, office.search, office.credentials, office.hub, certificates.context,
                       office.backoff, ConnectionCaps(settings.limits))
     sockets = [bind("web.listen", listen) for listen in settings.web.listen]
-    web = _Web(create_app(office), settings)
+    web = WebServer(create_app(office), settings.limits)
     try:
         await smtp.start()
         await imap.start()

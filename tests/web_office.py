@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +21,10 @@ from gk.core.config import Settings
 from gk.mail.service import Mail
 from gk.office import Office
 from gk.web.app import create_app
+from gk.web.listener import WebServer
 
 PASSWORD = "correct horse battery"
 ALICE, BOB = "alice@example.test", "bob@example.test"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that leaves the signals to the test runner."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[override]
-        yield
 
 
 @dataclass
@@ -43,6 +36,7 @@ class Site:
     alice: Account
     bob: Account
     server: uvicorn.Server
+    web: WebServer
     clients: list[Client] = field(default_factory=list)
 
     @property
@@ -167,27 +161,14 @@ async def web_office(folder: Path, model: ChatModel | None = None, **settings: A
     for account in (alice, bob):
         await office.mailboxes.ensure_defaults(account.id)
     await office.start()
-    server = _Server(
-        uvicorn.Config(
-            create_app(office),
-            host="127.0.0.1",
-            port=0,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        assert not task.done(), task.exception()
-        await asyncio.sleep(0.005)
-    site = Site(office, server.servers[0].sockets[0].getsockname()[1], alice, bob, server)
+    bound = socket.create_server(("127.0.0.1", 0))
+    web = WebServer(create_app(office), office.settings.limits)
+    await web.start([bound])
+    site = Site(office, bound.getsockname()[1], alice, bob, web.server, web)
     try:
         yield site
     finally:
         for client in site.clients:
             await client.session.close()
-        server.should_exit = True
-        await task
+        await web.stop()
         await office.close()

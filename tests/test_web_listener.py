@@ -1,0 +1,137 @@
+"""The web's sockets: who holds many, says nothing, or says it letter by letter. No test waits for a real deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from web_office import ALICE, Site, web_office
+
+from gk.core.config import LimitSettings
+from gk.web import listener
+
+GET = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Deadlines of a tenth of a second: what they are in years of patience is not the point."""
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "BODY_SECONDS", 0.1)
+
+
+async def connect(site: Site, data: bytes = b""):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(data)
+    return reader, writer
+
+
+async def answer(site: Site, data: bytes) -> bytes:
+    """All that comes until the server closes."""
+    reader, writer = await connect(site, data)
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            return await reader.read()
+    writer.close()
+    return b""
+
+
+async def settled(site: Site, count: int) -> None:
+    async with asyncio.timeout(10):
+        while site.web.caps.total != count:  # noqa: ASYNC110  there is nothing to be told by
+            await asyncio.sleep(0.01)
+
+
+async def test_one_address_cannot_take_every_connection(tmp_path):
+    async with web_office(tmp_path, limits=LimitSettings(connections_per_address=5)) as site:
+        held = [await connect(site) for _ in range(5)]
+        await settled(site, 5)
+        assert (await answer(site, b"")).startswith(b"HTTP/1.1 503 ")
+        held.pop()[1].close()
+        await settled(site, 4)
+        assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_per_address_false_lifts_the_cap_for_load_tests(tmp_path):
+    async with web_office(tmp_path, limits=LimitSettings(connections_per_address=5, per_address=False)) as site:
+        held = [await connect(site) for _ in range(20)]
+        assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert len(held) == 20
+
+
+async def test_a_websocket_is_counted_as_long_as_it_is_open(tmp_path):
+    async with web_office(tmp_path) as site:
+        client = await site.client(ALICE)
+        conversation = await client.conversation()
+        before = site.web.caps.total
+        async with client.socket(conversation) as one, client.socket(conversation) as two:
+            await one.until(type="ready")
+            await two.until(type="ready")
+            assert site.web.caps.total >= before + 1 and site.web.caps.total >= 2
+        await client.session.close()
+        await settled(site, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"G", GET, GET + b"X: ", b"\r\n"],
+    ids=["nothing", "a letter", "no end", "half a line", "an empty line"],
+)
+async def test_slowloris_a_header_that_does_not_come_is_408(tmp_path, hurried, data):
+    async with web_office(tmp_path) as site:
+        assert (await answer(site, data)).startswith(b"HTTP/1.1 408 ")
+        await settled(site, 0)
+
+
+async def test_slowloris_a_header_that_trickles_is_408(tmp_path, hurried):
+    async with web_office(tmp_path) as site:
+        reader, writer = await connect(site, GET)
+
+        async def trickle():
+            while True:
+                writer.write(b"X: y\r\n")
+                await asyncio.sleep(0.03)
+
+        task = asyncio.create_task(trickle())
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        task.cancel()
+
+
+async def test_a_body_that_trickles_is_cut(tmp_path, hurried):
+    async with web_office(tmp_path) as site:
+        head = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        assert (await answer(site, head + b"Content-Length: 1000\r\n\r\n{")).startswith(b"HTTP/1.1 408 ")
+        await settled(site, 0)
+
+
+async def test_an_empty_line_between_requests_buys_no_time(tmp_path, hurried):
+    async with web_office(tmp_path) as site:
+        reader, writer = await connect(site, GET + b"\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_header_without_end_is_431(tmp_path):
+    async with web_office(tmp_path) as site:
+        reader, writer = await connect(site)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 10_000)
+                await writer.drain()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_request_that_takes_long_to_answer_is_not_late(tmp_path, hurried, monkeypatch):
+    async with web_office(tmp_path) as site:
+        check = site.office.credentials.check_token
+
+        async def slow(*given):
+            await asyncio.sleep(0.4)
+            return await check(*given)
+
+        monkeypatch.setattr(site.office.credentials, "check_token", slow)
+        assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
