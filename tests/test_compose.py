@@ -30,7 +30,7 @@ from gk.mail.compose import (
 )
 from gk.mail.digest import digest
 from gk.mail.headers import parse_addresses
-from gk.mail.mime import Message, attachments, decode_body, parse, text_of
+from gk.mail.mime import Message, attachments, decode_body, filename_of, parse, text_of
 
 NOON = datetime(2024, 1, 5, 12, 0, tzinfo=UTC)
 ALICE = Correspondent("Alice", Address.parse("alice@example.test"))
@@ -143,9 +143,9 @@ def test_attachments_come_back(name: str, data: bytes, kind: str) -> None:
     message = written(text="see", attachments=(Attachment(name, kind, data), Attachment("b.bin", "application/zip", b"PK")))
     check_lines(message.data)
     first, second = attachments(message)
-    assert decode_body(message, first) == data and second.filename == "b.bin"
+    assert decode_body(message, first) == data and filename_of(second) == "b.bin"
     if name.strip(" .") == name and "/" not in name and "\\" not in name and 0 < len(name) < 60:
-        assert first.filename == name
+        assert filename_of(first) == name
 
 
 @pytest.mark.parametrize("id_", ["é@x", "\x80", "a b@x", "a\x7fb", "a" * 1000, "a>b"])
@@ -187,6 +187,21 @@ def test_reply_threads_rfc5322_3_6_4() -> None:
     assert "On 5 January 2024 at 12:00, Bob wrote:\n> Oui" in text_of(again)
 
 
+def test_references_stay_short_rfc5322_3_6_4() -> None:
+    long = tuple(f"{i}{'x' * 300}@x" for i in range(10))
+    references = reply(Original(("", "b@x.test"), message_id="last@x", references=long), ALICE, "x").references
+    assert (references[0], references[-1]) == (long[0], "last@x") and sum(map(len, references)) <= 2000
+    huge = reply(Original(("", "b@x.test"), message_id="a" * 890 + "@x", references=("b" * 890 + "@x",)), ALICE, "x").references
+    assert len(huge) == 2
+
+
+def test_in_reply_to_with_several_ids_is_no_reference_rfc5322_3_6_4() -> None:
+    original = original_of(parse(b"From: b@x.test\r\nMessage-ID: <3@x>\r\nIn-Reply-To: <1@x> <2@x>\r\n\r\n"))
+    assert reply(original, ALICE, "x").references == ("3@x",)
+    single = original_of(parse(b"From: b@x.test\r\nMessage-ID: <3@x>\r\nIn-Reply-To: <1@x>\r\n\r\n"))
+    assert reply(single, ALICE, "x").references == ("1@x", "3@x")
+
+
 def test_references_keep_the_first_and_the_latest() -> None:
     original = Original(("", "b@x.test"), message_id="last@x", references=tuple(f"{i}@x" for i in range(100)))
     references = reply(original, ALICE, "x").references
@@ -221,16 +236,70 @@ def test_reply_to_ones_own_message_goes_to_its_recipients() -> None:
     assert [str(p.address) for p in to] == ["alice@example.test"]
 
 
+def answered(head: str, everyone: bool) -> list[list[str]]:
+    original = original_of(parse(f"{head}\r\n\r\nhi".encode()))
+    return [[str(p.address) for p in persons] for persons in reply_recipients(original, ["alice@example.test"], everyone)]
+
+
+LIST = "From: bob@example.test\r\nTo: dev@lists.test\r\nCc: alice@example.test\r\nList-Post: <mailto:dev@lists.test?subject=x>"
+
+
+def test_an_answer_to_the_author_does_not_go_to_the_list_rfc2369_3_4() -> None:
+    """A list that writes itself into Reply-To: what is meant for one person must not be sent to a hundred."""
+    rewritten = f"{LIST}\r\nReply-To: Dev <DEV@lists.test>"
+    assert answered(LIST, False) == answered(rewritten, False) == [["bob@example.test"], []]
+    assert answered(LIST, True) == [["bob@example.test"], ["dev@lists.test"]]
+    assert answered(rewritten, True) == [["DEV@lists.test"], []]
+    own = f"{LIST}\r\nReply-To: bob@home.test"
+    assert answered(own, False) == [["bob@home.test"], []]
+
+
+def test_an_answer_to_all_reaches_a_list_that_nobody_named() -> None:
+    blind = LIST.replace("To: dev@lists.test", "To: undisclosed-recipients:;")
+    assert answered(blind, True) == [["bob@example.test"], ["dev@lists.test"]]
+    closed = LIST.replace("<mailto:dev@lists.test?subject=x>", "NO (posting not allowed)")
+    assert answered(closed, False) == [["bob@example.test"], []]
+
+
+def test_mail_followup_to_is_where_answers_to_all_go() -> None:
+    wanted = f"{LIST}\r\nMail-Followup-To: dev@lists.test, alice@example.test"
+    assert answered(wanted, True) == [["dev@lists.test"], []]
+    assert answered(wanted, False) == [["bob@example.test"], []]
+    only_me = f"{LIST}\r\nMail-Followup-To: alice@example.test"
+    assert answered(only_me, True) == [["bob@example.test"], ["dev@lists.test"]]
+
+
+def test_one_more_word_to_those_one_wrote_to() -> None:
+    """Also when they stood under Cc only."""
+    mine = "From: Alice <alice+work@example.test>\r\nCc: bob@example.test"
+    assert answered(mine, False) == answered(mine, True) == [["bob@example.test"], []]
+
+
 def test_nobody_to_reply_to() -> None:
     with pytest.raises(ComposeError, match="no address"):
         reply(Original(("Bob", "not an address")), ALICE, "x")
 
 
 @pytest.mark.parametrize(
-    ("subject", "answer"), [("x", "Re: x"), ("RE: re[3]: Réf : x", "Re: x"), ("Relief", "Re: Relief"), ("", "Re:")]
-)
+    ("subject", "answer"),
+    [
+        ("x", "Re: x"), ("RE: re[3]: Réf : x", "Re: x"), ("Relief", "Re: Relief"), ("", "Re:"), ("AW: Re(2): x", "Re: x"),
+        ("RE\u00a0: x", "Re: x"), ("Re：x", "Re: x"), ("TR: Re: x", "Re: TR: Re: x"), ("Re:", "Re:"),
+    ],
+)  # fmt: skip
 def test_one_re(subject: str, answer: str) -> None:
     assert reply_subject(subject) == answer
+
+
+@pytest.mark.parametrize(
+    ("subject", "passed"),
+    [
+        ("x", "Fwd: x"), ("Fwd: x", "Fwd: x"), ("FW: Fwd : x", "Fwd: x"), ("TR: x", "Fwd: x"), ("Tr : WG: x", "Fwd: x"),
+        ("Re: x", "Fwd: Re: x"), ("Fwd[2]: x", "Fwd: x"), ("Trains", "Fwd: Trains"), ("", "Fwd:"),
+    ],
+)  # fmt: skip
+def test_one_fwd(subject: str, passed: str) -> None:
+    assert forward(Original(subject=subject), ALICE, [BOB]).subject == passed
 
 
 @settings(max_examples=150, deadline=None)
@@ -254,7 +323,44 @@ def test_forward_keeps_text_and_attachments() -> None:
     assert passed.header("subject") == "Fwd: Plan"
     assert text.startswith("Pour toi\n\n---------- Message transféré ----------\nDe : Alice <alice@example.test>")
     assert "Voici" in text
-    assert [(part.filename, decode_body(passed, part)) for part in attachments(passed)] == [("plan.pdf", b"%PDF")]
+    assert [(filename_of(part), decode_body(passed, part)) for part in attachments(passed)] == [("plan.pdf", b"%PDF")]
+
+
+HTML_ONLY = b"""From: Bob <bob@example.test>
+To: Alice <alice@example.test>
+Subject: Plan
+Content-Type: multipart/related; boundary=b
+
+--b
+Content-Type: text/html; charset=utf-8
+
+<p>Le <b>plan</b> :</p><img src="cid:logo@x">
+--b
+Content-Type: image/png
+Content-ID: <logo@x>
+Content-Disposition: inline
+Content-Transfer-Encoding: base64
+
+iVBORw0KGgo=
+--b--
+"""
+
+
+def test_forward_of_html_keeps_its_text_and_its_pictures() -> None:
+    passed = parse(build(forward(original_of(parse(HTML_ONLY), files=True), ALICE, [BOB], "", "en"), "2@x", NOON))
+    assert "From: Bob <bob@example.test>\nSubject: Plan\nTo: Alice <alice@example.test>\n\nLe plan :" in text_of(passed)
+    (picture,) = attachments(passed)
+    assert (filename_of(picture), picture.type, decode_body(passed, picture)) == ("part 2.png", "image/png", b"\x89PNG\r\n\x1a\n")
+
+
+LONG = ["é " * 400_000, "From x\n" * 100_000, "é" * 700_000, "\n" * 600_000, "a" * 600_000, " \n" * 300_000]
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_long_texts_come_back_whole(text: str) -> None:
+    message = written(text=text)
+    check_lines(message.data)
+    assert decode_body(message, message.parts[0]).decode().replace("\r\n", "\n").rstrip("\n") == text.rstrip("\n")
 
 
 # --- bounces ------------------------------------------------------------------------------------------------------------------

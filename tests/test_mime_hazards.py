@@ -5,16 +5,22 @@ A test here that hangs is a test that failed: each input takes minutes, or all m
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import random
+import re
 from email import policy
 from email.message import EmailMessage
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gk.mail import headers
-from gk.mail.digest import digest, has_bare_newlines, normalise, with_crlf
+from gk.mail import headers, mime
+from gk.mail.digest import digest, normalise
 from gk.mail.headers import (
     Bounds,
     decode_header,
@@ -28,7 +34,19 @@ from gk.mail.headers import (
     unfold,
 )
 from gk.mail.html import depth, sanitise, to_text
-from gk.mail.mime import Message, attachments, content_type, decode, decode_body, html_of, parse, text_of
+from gk.mail.mime import (
+    Message,
+    attachments,
+    content_type,
+    decode,
+    decode_body,
+    filename_of,
+    has_bare_newlines,
+    html_of,
+    parse,
+    text_of,
+    with_crlf,
+)
 from gk.mail.structure import load_rows, part_rows, section, structures
 
 MULTIPART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
@@ -196,14 +214,14 @@ def test_rfc5322_2_2_line_break_in_an_encoded_word() -> None:
 
 def test_rfc2231_line_break_in_a_file_name() -> None:
     part = parse(b"Content-Disposition: attachment; filename*=utf-8''a%0D%0Ab%00.exe\r\n\r\n").parts[0]
-    assert part.filename == "a b .exe"
+    assert filename_of(part) == "a b .exe"
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..\\..\\passwd", "/etc/passwd", "C:\\x\\passwd"])
 def test_file_names_that_are_paths(name: str) -> None:
     escaped = name.replace("\\", "\\\\")
     part = parse(f'Content-Disposition: attachment; filename="{escaped}"\r\n\r\n'.encode()).parts[0]
-    assert part.filename == "passwd"
+    assert filename_of(part) == "passwd"
 
 
 def test_text_direction_override_in_a_name() -> None:
@@ -352,7 +370,7 @@ def test_any_bytes_parse_and_offsets_hold(data: bytes) -> None:
     text_of(message)
     html_of(message)
     for part in message.parts:
-        assert part.number and "/" not in part.filename
+        assert part.number and "/" not in filename_of(part)
         decode_body(message, part)
         assert len(decode_body(message, part, 7)) <= 7
         decode(message, part).encode()
@@ -425,6 +443,76 @@ def test_what_the_standard_library_writes_is_read(subject: str, body: str) -> No
     message = parse(mail.as_bytes())
     assert "".join(text_of(message).split()) == "".join(body.split())
     assert "".join((message.header("subject") or "").split()) == "".join(subject.split())
+
+
+# --- long bytes in short steps: one call into C keeps every thread waiting -----------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200), st.integers(1, 90))
+def test_transfer_encodings_in_steps_say_the_same(data: bytes, step: int) -> None:
+    encoded = base64.encodebytes(data).replace(b"\n", b"\r\n")
+    assert b"".join(mime._from_base64(mime.steps(encoded, step=step))) == data
+    quoted = binascii.b2a_qp(data)
+    assert b"".join(mime._from_quoted_printable(mime.steps(quoted, step=step))) == binascii.a2b_qp(quoted)
+    uu = b"begin 644 x\n" + b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45)) + b"`\nend\n"
+    assert b"".join(mime._from_uuencode(mime.steps(uu, step=step))) == data
+
+
+@settings(max_examples=200, deadline=None)
+@given(MAILS, st.integers(4, 40))
+def test_steps_change_no_part_and_no_line_end(data: bytes, step: int) -> None:
+    whole, crlf = [(part.number, part.body_start, part.body_end) for part in parse(data).parts], with_crlf(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mime, "STEP", step)
+        assert [(part.number, part.body_start, part.body_end) for part in parse(data).parts] == whole
+    assert crlf == re.sub(rb"(?<!\r)\n", b"\r\n", data)
+    assert with_crlf(data, lone_cr=True) == re.sub(rb"\r\n|\r|\n", b"\r\n", data)
+    assert b"".join(mime.steps(data, step=step)) == data
+    assert not any(piece.endswith(b"\r") and after.startswith(b"\n") for piece, after in pairwise(mime.steps(data, step=step)))
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "x-uuencode"])
+def test_4_mb_of_random_octets_are_decoded_in_steps(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of 70 ms at delivery, in whatever thread, stops every session for as long."""
+    raw, given = random.Random(1).randbytes(3_000_000), list[int]()
+
+    class Spy:
+        Error = binascii.Error
+
+        def __getattr__(self, name: str) -> Any:
+            def call(data: bytes) -> bytes:
+                given.append(len(data))
+                return bytes(getattr(binascii, name)(data))
+
+            return call
+
+    uu = b"begin 644 x\n" + b"".join(binascii.b2a_uu(raw[at : at + 45]) for at in range(0, len(raw), 45)) + b"end\n"
+    body = {"base64": base64.encodebytes(raw), "quoted-printable": binascii.b2a_qp(raw, istext=False), "x-uuencode": uu}[encoding]
+    message = parse(b"Content-Type: a/b\nContent-Transfer-Encoding: " + encoding.encode() + b"\n\n" + body)
+    monkeypatch.setattr(mime, "binascii", Spy())
+    assert decode_body(message, message.parts[0]) == raw
+    assert max(given) <= 2 * mime.STEP
+
+
+UU = b"begin 644 chat.txt\r\n#0V%T\r\n`\r\nend\r\nbye"
+
+
+@pytest.mark.parametrize("name", ["x-uuencode", "X-UUEncode", "x-uue", "uuencode"])
+def test_uuencoded_bodies_are_decoded(name: str) -> None:
+    message = parse(b"Content-Transfer-Encoding: " + name.encode() + b"\r\n\r\nHi, here it is\r\n" + UU)
+    assert decode_body(message, message.parts[0]) == b"Cat"
+    assert decode_body(message, message.parts[0], 2) == b"Ca"
+    assert text_of(message) == "Cat"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"begin", b"begin 644 x\n", b"begin 644 x\n" + b"M" * 5_000_000, b"begin 644 x\n\xff\xfe\n~~~\n", b"#0V%T\nend\n"],
+)
+def test_uuencoded_nonsense_is_nothing(body: bytes) -> None:
+    message = parse(b"Content-Transfer-Encoding: x-uuencode\n\n" + body)
+    assert decode_body(message, message.parts[0]).strip(b"\0") == b""
 
 
 def test_unfold_is_one_line() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from dovecot import PASSWORD, USER, Dovecot, program
 
-from gk.mail.digest import digest, with_crlf
+from gk.mail.digest import digest
+from gk.mail.mime import with_crlf
 from gk.mail.structure import load_rows, section
 
 HEAD = """From: "Léa M." <lea@example.test>

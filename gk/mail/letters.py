@@ -9,7 +9,7 @@ __all__ = ['Recipient', 'MAX_SUBJECT', 'MAX_TEXT', 'MAX_PEOPLE', 'MAX_SHOWN', 'M
            'summaries', 'page_at', 'listed', 'page_of', 'thread_numbers', 'written_to', 'wrote', 'opened',
            'letter_text']
 
-# %% ../../nbs/mail/13_letters.ipynb #008f497d
+# %% ../../nbs/mail/13_letters.ipynb #6c61bfae
 import json
 import re
 import sqlite3
@@ -25,7 +25,7 @@ from ..core.database import Reader
 from .compose import Correspondent, HeaderInjection, checked
 from .folders import Mailbox
 from .maildir import Flag
-from .mime import Message, decode_body, text_of, text_parts
+from .mime import UUENCODE, Message, decode_body, shown_name, text_of, text_parts
 from .structure import load_rows
 
 # %% ../../nbs/mail/13_letters.ipynb #64bd1e75
@@ -410,15 +410,16 @@ def opened(
         text="", text_truncated=False, verdict=None,
     )  # fmt: skip
 
-# %% ../../nbs/mail/13_letters.ipynb #6e49995d
+# %% ../../nbs/mail/13_letters.ipynb #76c2be5d
 def _attachment(
     row: Any,  # structure.Row
 ) -> AttachmentInfo:
     size = row.body_end - row.body_start
     if row.encoding == "base64":
         size = size * 57 // 78  # 57 octets are 76 characters and a line break
-    extension = ".eml" if row.type == "message/rfc822" else ""
-    name = row.name or f"part {row.number}{extension}"
+    elif row.encoding in UUENCODE:
+        size = size * 45 // 63
+    name = shown_name(row.name, row.number, row.type)
     return AttachmentInfo.model_construct(part=row.number, name=name, type=row.type, size=size, embedded=row.kind == "embedded")
 
 

@@ -9,7 +9,7 @@ __all__ = ['T', 'LARGE', 'MAX_EMBEDDED', 'FLAGS', 'Route', 'MailError', 'NotFoun
            'Preparing', 'Drafting', 'Sending', 'Mail', 'MailService', 'AttachmentInfo', 'Email', 'Folder',
            'NewAttachment', 'Outcome', 'Outgoing', 'Page', 'Person', 'Sent', 'Summary']
 
-# %% ../../nbs/mail/14_service.ipynb #4fb3946e
+# %% ../../nbs/mail/14_service.ipynb #86aebeb8
 import asyncio
 import contextlib
 import json
@@ -49,7 +49,7 @@ from gk.mail.letters import (
 )
 from .mailbox import Mailboxes
 from .maildir import Flag
-from .mime import Message, decode_body, html_of, parse
+from .mime import Message, content_id_of, decode_body, html_of, parse
 from .queue import SPOOL_BYTES, Queue, Submission, insert, keep_large
 from .search import Query, Search
 
@@ -278,7 +278,7 @@ class Reading(Listing):
                 found.append(await self.read_email(str(member)))
         return found
 
-# %% ../../nbs/mail/14_service.ipynb #88d537c0
+# %% ../../nbs/mail/14_service.ipynb #20aaaa96
 MAX_EMBEDDED = 2_000_000  # octets of the pictures in one letter that are put into its HTML
 _PICTURES = frozenset(["image/png", "image/gif", "image/jpeg", "image/webp"])
 
@@ -289,7 +289,7 @@ def shown_html(
 ) -> Safe:
     "The letter's HTML made harmless, the pictures it brought along put into it"
     room = MAX_EMBEDDED
-    by_id = {part.content_id: part for part in message.parts if part.content_id and part.type in _PICTURES}
+    by_id = {content_id_of(part): part for part in message.parts if part.type in _PICTURES and content_id_of(part)}
 
     def picture(content_id: str) -> str | None:
         nonlocal room

@@ -6,14 +6,25 @@
 __all__ = ['MAX_QUOTED', 'ADDRESS_FIELDS', 'string', 'addresses', 'mailboxes_of', 'envelope', 'Rendered', 'structures', 'Row',
            'part_rows', 'dump_rows', 'load_rows', 'section']
 
-# %% ../../nbs/mail/02_structure.ipynb #a98eb324
+# %% ../../nbs/mail/02_structure.ipynb #a81b069e
 import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .headers import Mailbox, Parameters, joined_parameters, parse_mailboxes, parse_parameters
-from .mime import Message, Part, is_attachment, is_embedded, raw_encoding
+from gk.mail.mime import (
+    Message,
+    Part,
+    charset_of,
+    content_id_of,
+    count,
+    encoding_of,
+    filename_of,
+    is_attachment,
+    is_embedded,
+    raw_encoding,
+)
 
 # %% ../../nbs/mail/02_structure.ipynb #4c560b37
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+")
@@ -140,7 +151,7 @@ def _multipart(
     shown = b"".join(child.bodystructure for child in children)
     return Rendered(body, b"(%b %b %b %b)" % (shown, subtype, _parameters(part.content.parameters), _extension(part)))
 
-# %% ../../nbs/mail/02_structure.ipynb #351cfd8d
+# %% ../../nbs/mail/02_structure.ipynb #6b2e2dad
 def _leaf(
     message: Message,
     part: Part,
@@ -156,7 +167,7 @@ def _leaf(
         string(raw_encoding(part).encode("latin-1") or b"7bit"),
         b"%d" % part.size,
     ]
-    lines = b"%d" % message.data.count(b"\n", part.body_start, part.body_end)
+    lines = b"%d" % count(message.data, b"\n", part.body_start, part.body_end)
     if part.type.startswith("text/"):
         both.append(lines)
     body, full = list(both), list(both)
@@ -180,7 +191,7 @@ def structures(
             del inner[child]
     return inner[0]
 
-# %% ../../nbs/mail/02_structure.ipynb #25455bea
+# %% ../../nbs/mail/02_structure.ipynb #8c799eed
 class Row(NamedTuple):
     "One part in the table"
 
@@ -207,8 +218,8 @@ def part_rows(
         if is_attachment(part):
             kind = "embedded" if is_embedded(message, part) else "attachment"
         offsets = part.header_start, part.body_start, part.body_end
-        how = part.type, part.encoding, part.charset
-        rows.append(Row(part.number, part.parent, *offsets, *how, part.filename, part.content_id, kind))
+        how = part.type, encoding_of(part), charset_of(part)
+        rows.append(Row(part.number, part.parent, *offsets, *how, filename_of(part), content_id_of(part), kind))
     return rows
 
 
