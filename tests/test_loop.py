@@ -12,7 +12,7 @@ import pytest
 from gk.accounts.directory import Account
 from gk.agent.context import messages_of, policy_context, tell
 from gk.agent.conversation import APPROVAL_SECONDS, LEASE_SECONDS, Conversations, Event, Gone, NotFound, begin
-from gk.agent.failures import Failures
+from gk.agent.failures import Failures, look
 from gk.agent.loop import Assistant
 from gk.agent.model import Chunk, Message, ModelError, ScriptedModel, Situation, ToolCall, ToolInfo
 from gk.agent.planner import Planner
@@ -489,6 +489,30 @@ async def test_the_turn_of_a_dead_process_is_closed_by_the_next(office: Office) 
         await dead.add("answer", {"text": "too late"})
 
 
+async def test_a_server_that_starts_again_closes_what_it_left_at_once(office: Office) -> None:
+    """No lease to wait for: the turn of the killed server is over when the next one starts; that of `gk ask` beside it is not."""
+    served, beside = await office.conversations.create(ALICE), await office.conversations.create(ALICE)
+    await begin(office.conversations, beside.id, "said to gk ask")
+    await office.conversations.take_over()
+    await begin(office.conversations, served.id, "said to the server")
+    office.open()
+    await office.conversations.take_over()
+    assert types(await office.stored(served.id)) == ["user", "error", "done"]
+    assert types(await office.stored(beside.id)) == ["user"]
+    await office.conversations.take_over()
+    assert len(await office.stored(served.id)) == 3
+
+
+async def test_who_is_the_host_no_more_marks_no_turns(office: Office) -> None:
+    """A command that held the folder for a moment: what it begins later is not the next server's to close."""
+    talk = await office.conversations.create(ALICE)
+    await office.conversations.take_over()
+    office.conversations.let_go()
+    await begin(office.conversations, talk.id, "hello")
+    await office.conversations.take_over()
+    assert types(await office.stored(talk.id)) == ["user"]
+
+
 async def test_a_listener_that_goes_away_closes_the_turn(office: Office) -> None:
     talk = await office.conversations.create(ALICE)
     task = asyncio.create_task(all_of(office.assistant(Hanging()).say(ALICE, talk.id, "hello")))
@@ -593,7 +617,7 @@ async def test_a_message_that_is_refused_later_shows_where_it_was_asked_for(offi
             while len(await office.stored(mine.id)) < 3:
                 await changes.next(1)
     await watch.stop()
-    assert await Failures(office.conversations).look() == 0  # a restart repeats nothing
+    assert await look(office.conversations, set()) == 0  # a restart repeats nothing
     texts = [e.payload["text"]["fr"] for e in await office.stored(mine.id) if e.type == "error"]
     assert len(texts) == 2 and "zoe@far.example" in texts[0] and "550 nobody here" in texts[0]
     assert types(await office.stored(others.id)) == ["tool_result"]

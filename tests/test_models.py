@@ -13,22 +13,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gk.agent.model import (
-    Chunk,
-    Message,
-    ModelError,
-    OllamaModel,
-    OpenAIModel,
-    ScriptedModel,
-    ToolCall,
-    cut_notice,
-    estimate,
-    fit,
-    make_model,
-    plain_schema,
-)
+from gk.agent.model import Chunk, Message, ModelError, ScriptedModel, ToolCall
+from gk.agent.servers import OllamaModel, OpenAIModel, cut_notice, estimate, fit, plain_schema
 from gk.agent.toy import HERE, toy_tools
 from gk.core.config import AgentSettings
+from gk.office import make_model
 
 TALK = [Message("system", "You are the assistant."), Message("user", "list my mail")]
 AFTER_A_CALL = [

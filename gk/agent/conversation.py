@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEASE_SECONDS', 'BEGINS', 'INTERRUPTED', 'APPROVAL_SECONDS', 'Status', 'COLUMNS', 'Event', 'Conversation', 'NotFound',
-           'Gone', 'add_event', 'read_events', 'open_turn', 'close_stale', 'Approval', 'read_approval', 'Conversations',
-           'Turn', 'begin', 'Decided', 'begin_decision']
+           'Gone', 'add_event', 'read_events', 'open_turn', 'close_stale', 'interrupt', 'close_abandoned', 'Approval',
+           'read_approval', 'read_conversations', 'read_conversation', 'forget', 'Conversations', 'Turn', 'begin',
+           'Decided', 'begin_decision']
 
 # %% ../../nbs/agent/12_conversation.ipynb #b2ab67e4
 import json
@@ -73,7 +74,7 @@ def read_events(reader: Reader, conversation: str, after: int = 0) -> list[Event
     rows: list[Any] = list(reader.execute(wanted.order_by(t.number)))
     return [Event(number, type, json.loads(payload), created) for number, type, payload, created in rows]
 
-# %% ../../nbs/agent/12_conversation.ipynb #e415f2e8
+# %% ../../nbs/agent/12_conversation.ipynb #dfbf3000
 LEASE_SECONDS = 15.0  # without a sign of life for so long, a turn is over
 BEGINS = ("user", "decision")
 
@@ -94,15 +95,29 @@ def close_stale(tx: Transaction, conversation: str, now: float) -> bool:
     updated = tx.execute(select(conversation_table.c.updated).where(conversation_table.c.id == conversation)).scalar()
     if now - (updated or 0.0) < LEASE_SECONDS:
         return False
-    add_event(tx, conversation, "error", {"text": INTERRUPTED, "kind": "interrupted"}, now)
-    add_event(tx, conversation, "done", {"reason": "interrupted"}, now)
+    interrupt(tx, conversation, now)
     return True
 
-
+# %% ../../nbs/agent/12_conversation.ipynb #a7856e5b
 INTERRUPTED = {
     "fr": "La réponse a été interrompue. Rien de plus n’a été fait.",
     "en": "The answer was interrupted. Nothing more was done.",
 }
+
+
+def interrupt(tx: Transaction, conversation: str, now: float) -> None:
+    """Close a turn whose process is dead, with a word to the person."""
+    add_event(tx, conversation, "error", {"text": INTERRUPTED, "kind": "interrupted"}, now)
+    add_event(tx, conversation, "done", {"reason": "interrupted"}, now)
+
+
+def close_abandoned(tx: Transaction, now: float) -> None:
+    """Close every open turn of a host that is no more. What is older than a day closes when somebody comes."""
+    t = conversation_table.c
+    for (conversation,) in list(tx.execute(select(t.id).where(t.updated > now - 86_400))):
+        number = open_turn(tx, conversation)
+        if number and any(e.payload.get("host") for e in read_events(tx, conversation, number - 1)[:1]):
+            interrupt(tx, conversation, now)
 
 # %% ../../nbs/agent/12_conversation.ipynb #dc380e50
 APPROVAL_SECONDS = 14 * 86_400.0  # a card that nobody answered for so long is no longer valid
@@ -132,20 +147,43 @@ def read_approval(reader: Reader, conversation: str, approval: str) -> Approval 
         return None
     return Approval(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5], bool(row[6]), row[7])
 
-# %% ../../nbs/agent/12_conversation.ipynb #921c16e4
+# %% ../../nbs/agent/12_conversation.ipynb #72bb85d0
 COLUMNS = tuple(conversation_table.c[name] for name in ("id", "account_id", "title", "created", "updated"))
 
 
+def read_conversations(reader: Reader, account: int, limit: int) -> list[Conversation]:
+    """A person's conversations, latest first."""
+    t = conversation_table.c
+    statement = select(*COLUMNS).where(t.account_id == account).order_by(t.updated.desc(), t.id).limit(limit)
+    rows: list[Any] = list(reader.execute(statement))
+    return [Conversation(*row) for row in rows]
+
+
+def read_conversation(reader: Reader, account: int, conversation: str) -> Conversation:
+    """A conversation of this person. Raises NotFound."""
+    t = conversation_table.c
+    row: Any = reader.execute(select(*COLUMNS).where(t.id == conversation, t.account_id == account)).first()
+    if row is None:
+        raise NotFound("There is no such conversation.")
+    return Conversation(*row)
+
+
+def forget(tx: Transaction, conversation: str) -> None:
+    """Everything of a conversation goes: its events, its cards, itself."""
+    for table in (event_table, approval_table):
+        tx.execute(delete(table).where(table.c.conversation_id == conversation))
+    tx.execute(delete(conversation_table).where(conversation_table.c.id == conversation))
+    tx.notify(f"conversation:{conversation}")
+
+# %% ../../nbs/agent/12_conversation.ipynb #a24cd6ac
+@dataclass
 class Conversations:
     """Every conversation, in the database."""
 
-    def __init__(
-        self,
-        database: Database,
-        hub: Hub,
-        clock: Callable[[], float] = time.time,  # unix seconds: for order and leases, not for what models are told
-    ):
-        self.database, self.hub, self.clock = database, hub, clock
+    database: Database
+    hub: Hub
+    clock: Callable[[], float] = time.time  # unix seconds: for order and leases, not for what models are told
+    host: bool = False  # this process holds the data folder: the turns it begins are closed when it, or the next, starts
 
     async def create(self, account: Account, title: str = "") -> Conversation:
         """A new conversation."""
@@ -157,32 +195,20 @@ class Conversations:
 
     async def run(self, statement: Executable) -> None:
         """One writing statement."""
-
-        def write(tx: Transaction) -> None:
-            tx.execute(statement)
-
-        await self.database.write(write)
+        await self.database.write(lambda tx: tx.execute(statement) and None)
 
     async def list(self, account: Account, limit: int = 100) -> Sequence[Conversation]:
         """The person's conversations, latest first."""
-        t = conversation_table.c
-        statement = select(*COLUMNS).where(t.account_id == account.id).order_by(t.updated.desc(), t.id).limit(limit)
-        rows: list[Any] = await self.database.read(lambda r: list(r.execute(statement)))
-        return [Conversation(*row) for row in rows]
+        return await self.database.read(lambda r: read_conversations(r, account.id, limit))
 
     async def get(self, account: Account, conversation: str) -> Conversation:
         """A conversation of this person; NotFound when it is not theirs."""
-        t = conversation_table.c
-        statement = select(*COLUMNS).where(t.id == conversation, t.account_id == account.id)
-        row: Any = await self.database.read(lambda r: r.execute(statement).first())
-        if row is None:
-            raise NotFound("There is no such conversation.")
-        return Conversation(*row)
+        return await self.database.read(lambda r: read_conversation(r, account.id, conversation))
 
     async def delete(self, account: Account, conversation: str) -> None:
         """Forget a conversation; its events and approvals go with it."""
         await self.get(account, conversation)
-        await self.database.write(lambda tx: _delete(tx, conversation))
+        await self.database.write(lambda tx: forget(tx, conversation))
 
     async def append(self, conversation: str, type: str, payload: Mapping[str, Any]) -> Event:
         """Add an event."""
@@ -196,13 +222,18 @@ class Conversations:
         """A card of this conversation."""
         return await self.database.read(lambda r: read_approval(r, conversation, approval))
 
-# %% ../../nbs/agent/12_conversation.ipynb #8f193461
-def _delete(tx: Transaction, conversation: str) -> None:
-    """Everything of a conversation."""
-    for table in (event_table, approval_table):
-        tx.execute(delete(table).where(table.c.conversation_id == conversation))
-    tx.execute(delete(conversation_table).where(conversation_table.c.id == conversation))
-    tx.notify(f"conversation:{conversation}")
+    async def take_over(self) -> None:
+        """Become the host of the data folder, and close the turns that the last host left open."""
+        self.host, now = True, self.clock()
+        await self.database.write(lambda tx: close_abandoned(tx, now))
+
+    def let_go(self) -> None:
+        """Be the host no more."""
+        self.host = False
+
+    def mark(self) -> dict[str, bool]:
+        """What a turn carries that the host began."""
+        return {"host": True} if self.host else {}
 
 # %% ../../nbs/agent/12_conversation.ipynb #f7a944e8
 @dataclass(slots=True)
@@ -247,7 +278,7 @@ class Turn:
         t, now = conversation_table, self.conversations.clock()
         await self.conversations.run(update(t).where(t.c.id == self.conversation).values(updated=now))
 
-# %% ../../nbs/agent/12_conversation.ipynb #b711c3e1
+# %% ../../nbs/agent/12_conversation.ipynb #2a144b57
 async def begin(conversations: Conversations, conversation: str, text: str, language: str = "") -> Turn | None:
     """Take the turn with something the person says; None while another turn is open."""
     now = conversations.clock()
@@ -255,8 +286,8 @@ async def begin(conversations: Conversations, conversation: str, text: str, lang
     def write(tx: Transaction) -> Turn | None:
         if not close_stale(tx, conversation, now):
             return None
-        payload = {"text": text, "language": language} if language else {"text": text}
-        event = add_event(tx, conversation, "user", payload, now)
+        more = {"language": language} if language else {}
+        event = add_event(tx, conversation, "user", {"text": text, **more, **conversations.mark()}, now)
         t = conversation_table
         title = " ".join(text.split())[:60]
         tx.execute(update(t).where(t.c.id == conversation, t.c.title == "").values(title=title))
@@ -264,7 +295,7 @@ async def begin(conversations: Conversations, conversation: str, text: str, lang
 
     return await conversations.database.write(write)
 
-
+# %% ../../nbs/agent/12_conversation.ipynb #074b32cc
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What came of a decision: a turn to carry it out, or why there is none."""
@@ -290,7 +321,7 @@ async def begin_decision(conversations: Conversations, conversation: str, approv
         status = "expired" if expired else "approved" if approved else "refused"
         tx.execute(update(approval_table).where(approval_table.c.id == approval).values(status=status, decided=now))
         payload = {"approval": approval, "outcome": status, "reason": reason}
-        event = add_event(tx, conversation, "decision", payload, now)
+        event = add_event(tx, conversation, "decision", {**payload, **conversations.mark()}, now)
         return Decided(Turn(conversations, conversation, event.number, event), found, "expired" if expired else "")
 
     return await conversations.database.write(write)
