@@ -66,8 +66,8 @@ class House:
         return await self.queue.submit(Submission(sender, recipients, content, "smtp", account.id if account else None))
 
     async def deliver(self) -> None:
-        while await self.worker.round():
-            await asyncio.gather(*self.worker._talking)
+        while await self.worker.round() is not None:
+            await asyncio.gather(*self.worker.remote.talks)
 
     async def inbox(self, who: str) -> list[bytes]:
         try:
@@ -330,7 +330,7 @@ async def test_a_relay_that_is_down_is_tried_again_and_found(tmp_path: Path) -> 
     await house.deliver()
     assert await house.statuses() == {"pending": 1}
     await world.start()
-    house.worker.relay = world.address
+    house.worker.remote.relay = world.address
     house.now = await house.queue.next_due() or house.now
     await house.deliver()
     assert await house.statuses() == {"sent": 1}
@@ -420,7 +420,7 @@ async def test_a_fate_that_could_not_be_written_is_written_later_and_nothing_is_
 
     monkeypatch.setattr(connected.database, "write", write)
     assert await connected.worker.round()
-    await asyncio.gather(*connected.worker._talking)
+    await asyncio.gather(*connected.worker.remote.talks)
     assert await connected.statuses() == {"sending": 1}
     with pytest.raises(StorageFull):
         await connected.worker.round()

@@ -17,6 +17,7 @@ from gk.mail.queue import Queued, QueuedRecipient
 from gk.smtp.delivery import send
 from gk.smtp.outside import OutsideWorld
 from gk.smtp.protocol import TERMINATOR, DataEnd, Limits, RcptTo, Session, State, normalise_newlines
+from gk.smtp.server import CROWD
 
 
 @pytest.fixture(scope="module")
@@ -130,15 +131,33 @@ def test_rfc2920_content_before_the_354(mx: Office) -> None:
 
 
 def test_rfc5321_4_3_1_early_talkers(mx: Office) -> None:
-    """Bytes that are there when the connection is accepted: no greeting, 554."""
-    hits = 0
+    """Bytes that arrive before the greeting: 554 instead of it. (A busy machine may make a client late.)"""
+    replies = []
     for _ in range(20):
         with mx.client(greeting=False) as client:
             client.send(b"EHLO bot.example\r\n")
-            reply = client.reply()
-            assert reply[:3] in ("554", "220"), reply
-            hits += reply.startswith("554 mx.example.test")
-    assert hits, "at least one of twenty spoke before it was accepted"
+            replies.append(client.reply())
+    early = [reply for reply in replies if reply.startswith("554 mx.example.test")]
+    assert len(early) > 10, replies
+    assert all(reply[:3] in ("554", "220") for reply in replies)
+
+
+def test_rfc5321_4_3_1_early_talkers_in_a_crowd(mx: Office) -> None:
+    """Nobody is kept waiting in a crowd; what is there already counts as early all the same."""
+    with contextlib.ExitStack() as crowd:
+        for _ in range(CROWD):
+            crowd.enter_context(mx.client())
+        with mx.client() as client:
+            assert client.say("EHLO client.example").startswith("250")
+
+
+def test_a_client_that_goes_before_the_greeting_leaves_nothing_behind(mx: Office) -> None:
+    for _ in range(5):
+        with mx.client(greeting=False):
+            pass
+    mx.wait_for(lambda: not mx.server.visitors)
+    with mx.client() as client:
+        assert client.say("NOOP").startswith("250")
 
 
 @pytest.mark.parametrize(
@@ -201,12 +220,12 @@ def test_nul_in_a_message(mx: Office, text: bytes) -> None:
 def test_memory_of_a_stream_that_is_too_long_is_bounded(mx: Office) -> None:
     with mx.client() as client:
         client.begin()
-        (connection,) = [one for one in mx.server.connections if one.session.state is State.DATA]
+        (connection,) = [one for one in mx.server.visitors if one.session.state is State.DATA]
         most = 0
         with contextlib.suppress(OSError):
             for _ in range(70):
                 client.send(b"x" * 1_000_000)
-                most = max(most, connection.message.held + len(connection._backlog))
+                most = max(most, connection.content.held + len(connection.wire.backlog))
         assert client.reply().startswith("552 5.3.4")
         assert most < 1_000_000
 

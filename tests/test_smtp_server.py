@@ -249,7 +249,7 @@ def test_a_client_that_vanishes_within_a_long_message_leaves_nothing(mx: Office)
     client.send(b"x" * 100 + b"\r\n" + (b"y" * 70 + b"\r\n") * 20_000)
     mx.wait_for(lambda: list((mx.folder / "spool").glob("*.eml")))
     client.close()
-    mx.wait_for(lambda: not mx.server.connections)
+    mx.wait_for(lambda: not mx.server.visitors)
     mx.wait_for(lambda: not list((mx.folder / "spool").glob("*.eml")))
     assert mx.queued() == []
 
@@ -269,7 +269,7 @@ def test_a_client_that_vanishes_while_its_message_is_written_leaves_nothing(mx: 
     assert writing.wait(5)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not a goodbye
     client.close()
-    mx.wait_for(lambda: not mx.server.connections)
+    mx.wait_for(lambda: not mx.server.visitors)
     time.sleep(0.4)
     assert list((mx.folder / "spool").glob("*.eml")) == []
 
@@ -331,14 +331,14 @@ def test_quit_in_capitals_and_end_of_connection(mx: Office) -> None:
     with mx.client() as client:
         assert client.say("quit").startswith("221 2.0.0")
         assert client.at_end()
-    mx.wait_for(lambda: not mx.server.connections)
+    mx.wait_for(lambda: not mx.server.visitors)
 
 
 def test_nodelay_is_set(mx: Office) -> None:
     with mx.client() as client:
         client.say("NOOP")
-        (connection,) = mx.server.connections
-        assert connection.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        (connection,) = mx.server.visitors
+        assert connection.wire.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_several_listeners_and_ipv6(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_a_port_that_is_taken_is_named_and_nothing_stays_open(tmp_path: Path) ->
 def test_a_client_that_is_slow_with_a_command_gets_421(tmp_path: Path, drip: bytes) -> None:
     with office(tmp_path, command_seconds=0.4) as mx, mx.client() as client:
         deadline = time.monotonic() + 5
-        while mx.server.connections and time.monotonic() < deadline and not next(iter(mx.server.connections)).ended:
+        while mx.server.visitors and time.monotonic() < deadline and not next(iter(mx.server.visitors)).ended:
             if drip:
                 client.send(drip)
             time.sleep(0.05)
@@ -416,16 +416,16 @@ def test_a_client_that_does_not_read_is_given_nothing_to_read(tmp_path: Path, mo
     with office(tmp_path, command_seconds=1.0) as mx, mx.client() as client:
         client.say("EHLO greedy.example")
         client.socket.setblocking(False)
-        (connection,) = mx.server.connections
+        (connection,) = mx.server.visitors
         most, sent, end = 0, 0, time.monotonic() + 0.8
         while time.monotonic() < end:
             with contextlib.suppress(BlockingIOError):
                 sent += client.socket.send(b"HELP\r\n" * 10_000)
-            most = max(most, connection.transport.get_write_buffer_size())
+            most = max(most, connection.wire.transport.get_write_buffer_size())
             time.sleep(0.001)
         assert most < 1_000_000, "one piece of work, and what the kernel did not take"
-        assert len(connection._backlog) < BACKLOG + 300_000
-        mx.wait_for(lambda: not mx.server.connections, 15)
+        assert len(connection.wire.backlog) < BACKLOG + 300_000
+        mx.wait_for(lambda: not mx.server.visitors, 15)
 
 
 def test_while_an_answer_is_looked_for_little_is_read(mx: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,15 +448,15 @@ def test_while_an_answer_is_looked_for_little_is_read(mx: Office, monkeypatch: p
             except BlockingIOError:
                 quiet += 1
                 time.sleep(0.01)
-        (connection,) = mx.server.connections
-        assert len(connection._backlog) < BACKLOG + 300_000
+        (connection,) = mx.server.visitors
+        assert len(connection.wire.backlog) < BACKLOG + 300_000
         mx.loop.call_soon_threadsafe(gate.set)
 
         def drained() -> bool:
             with contextlib.suppress(BlockingIOError):
                 while client.socket.recv(1_000_000):
                     pass
-            return not connection._backlog
+            return not connection.wire.backlog
 
         mx.wait_for(drained)
 
@@ -482,7 +482,7 @@ def test_connections_from_one_address_are_capped(tmp_path: Path) -> None:
             assert fourth.reply() == "421 mx.example.test Too many connections, try again later"
             assert fourth.at_end()
         clients[0].close()
-        mx.wait_for(lambda: len(mx.server.connections) == 2)
+        mx.wait_for(lambda: len(mx.server.visitors) == 2)
         with mx.client() as again:
             assert again.say("NOOP").startswith("250")
         for client in clients:
@@ -560,7 +560,7 @@ def test_stop_says_421_and_finishes_what_is_being_written(tmp_path: Path, monkey
         idle.say("EHLO a")
         sending.begin()
         sending.send("x\r\n.\r\n")
-        mx.wait_for(lambda: any(connection.task for connection in mx.server.connections))
+        mx.wait_for(lambda: any(connection.task for connection in mx.server.visitors))
         mx.call(mx.server.stop())
         assert idle.reply().startswith("421 4.3.2")
         assert sending.reply().startswith("250 2.0.0 Queued")
@@ -575,7 +575,7 @@ def test_a_server_that_was_stopped_leaves_no_task_and_no_socket(tmp_path: Path) 
     with office(tmp_path) as mx:
         clients = [mx.client() for _ in range(5)]
         mx.call(mx.server.stop())
-        mx.wait_for(lambda: not mx.server.connections)
+        mx.wait_for(lambda: not mx.server.visitors)
 
         async def tasks() -> int:
             return len(asyncio.all_tasks()) - 1

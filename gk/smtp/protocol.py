@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_GARBAGE', 'SLICE', 'MAX_REPLY_TEXT', 'Event', 'TERMINATOR', 'Handler', 'COMMANDS', 'Limits', 'Hello', 'MailFrom',
            'RcptTo', 'DataStart', 'DataChunk', 'DataEnd', 'DataRefused', 'Reset', 'Refused', 'Closed', 'State',
-           'reply_line', 'unstuff', 'crlf_only', 'normalise_newlines', 'Content', 'Replies', 'Answers', 'Session',
-           'Refusal', 'Command', 'command', 'read_path', 'state_table']
+           'reply_line', 'unstuff', 'crlf_only', 'normalise_newlines', 'Content', 'Session', 'Refusal', 'Command',
+           'command', 'read_path', 'state_table']
 
 # %% ../../nbs/smtp/00_protocol.ipynb #77b3742a
 import re
@@ -273,104 +273,8 @@ def _count_hops(
     content.in_header = end < 0 and not piece.endswith(b"\r\n")
     content.received += header.lower().count(b"\nreceived:")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #210255a3
-class Replies:
-    "What a session has to say"
-
-    def __init__(
-        self,
-        limits: Limits,
-    ) -> None:
-        self.limits = limits
-        self.state = State.START
-        self.errors = 0  # refusals since the last accepted message
-        self.question: MailFrom | RcptTo | DataEnd | None = None  # what the caller has to answer next
-        self._received = bytearray()  # bytes that no command was made of yet
-        self._replies = bytearray()
-        self._must_wait = False
-
-    def bytes_to_send(
-        self,
-        more: bool = False,  # bytes that have arrived already are still to be fed
-    ) -> bytes:
-        "The replies since the last time; the caller sends them in one write"
-        if self._must_wait and not self._received and self.question is None and not more:
-            self._must_wait = False
-        out = bytes(self._replies)
-        self._replies.clear()
-        return out
-
-    @property
-    def unsent(self) -> int:
-        "Octets of replies that wait to be sent"
-        return len(self._replies)
-
-    def _say(self, code: int, status: str, text: str) -> None:
-        self._replies += reply_line(code, status, text)
-
-    def _refuse(self, code: int, status: str, text: str, events: list[Event]) -> str:
-        "A refusal; a 5xx counts as an error, and too many of them close the session"
-        self._say(code, status, text)
-        if code >= 500:
-            self.errors += 1
-            if self.errors >= self.limits.max_errors:
-                self._close(421, "4.7.0", "Too many errors", "errors", events)
-        return f"{code} {status} {text}"
-
-    def _close(self, code: int, status: str, text: str, reason: str, events: list[Event]) -> None:
-        self._say(code, status, text)
-        self.state, self.question = State.CLOSED, None
-        self._received.clear()
-        events.append(Closed(reason))  # type: ignore[arg-type]
-
-# %% ../../nbs/smtp/00_protocol.ipynb #b6ac92ef
-class Answers(Replies):
-    "Yes, no, and goodbye"
-
-    def __init__(
-        self,
-        limits: Limits,
-    ) -> None:
-        super().__init__(limits)
-        self.smtputf8 = False  # asked for in this transaction
-        self.recipients = 0  # accepted in this transaction
-        self._late: list[Event] = []  # made while answering, given by the next feed
-
-    def accept(self, text: str = "") -> None:
-        "Yes to the open question"
-        question, self.question = self.question, None
-        if isinstance(question, MailFrom):
-            self.state, self.smtputf8, self.recipients = State.MAIL, question.smtputf8, 0
-            self._replies += _SENDER_OK
-        elif isinstance(question, RcptTo):
-            self.state, self.recipients = State.RCPT, self.recipients + 1
-            self._replies += _RECIPIENT_OK
-        elif isinstance(question, DataEnd):
-            self.state, self.errors = State.READY, 0
-            self._say(250, "2.0.0", text or "Message accepted")
-        else:
-            raise RuntimeError("there is no question to answer")
-
-    def reject(self, code: int, status: str, text: str) -> None:
-        "No to the open question: 4xx try again later, 5xx never"
-        question, self.question = self.question, None
-        if question is None:
-            raise RuntimeError("there is no question to answer")
-        if isinstance(question, DataEnd):
-            self.state = State.READY
-        self._refuse(code, status, text, self._late)
-
-    def shut(self, code: int, status: str, text: str) -> None:
-        "End the session from our side: a deadline, a stop of the server"
-        if self.state is not State.CLOSED:
-            self._close(code, status, text, "shut", self._late)
-
-
-_SENDER_OK = reply_line(250, "2.1.0", "Sender ok")
-_RECIPIENT_OK = reply_line(250, "2.1.5", "Recipient ok")
-
-# %% ../../nbs/smtp/00_protocol.ipynb #c9750b18
-class Session(Answers):
+# %% ../../nbs/smtp/00_protocol.ipynb #b404b42f
+class Session:
     "One SMTP conversation, server side (RFC 5321)"
 
     def __init__(
@@ -378,17 +282,23 @@ class Session(Answers):
         hostname: str,  # our name, in the greeting and the reply to EHLO
         limits: Limits | None = None,  # None means the defaults
     ) -> None:
-        super().__init__(limits or Limits())
-        self.hostname = hostname
+        self.hostname, self.limits = hostname, limits or Limits()
+        self.state = State.START
+        self.question: MailFrom | RcptTo | DataEnd | None = None  # what the caller has to answer next
         self.extended = False  # the client said EHLO
-        self._greeted = self._spoken = False  # our first word, the client's first word
-        self._scanned = 0
+        self.smtputf8 = False  # asked for in this transaction
+        self.recipients = 0  # accepted in this transaction
+        self.errors = 0  # refusals since the last accepted message
+        self._received, self._scanned = bytearray(), 0  # bytes that no command was made of yet; no line ends before this
+        self._replies = bytearray()
+        self._late: list[Event] = []  # made while answering, given by the next feed
+        self._greeted = self._spoken = self._must_wait = False  # our first word, the client's first word
         self._content: Content | None = None
 
     def greet(self) -> None:
         "Say 220; bytes that came before it close the session (early talkers)"
         self._greeted = self._must_wait = True
-        self._say(220, "", f"{self.hostname} ESMTP gk")
+        _say(self, 220, "", f"{self.hostname} ESMTP gk")
 
     def feed(
         self,
@@ -408,14 +318,92 @@ class Session(Answers):
                 break
         return events
 
-# %% ../../nbs/smtp/00_protocol.ipynb #c8111934
+    def accept(self, text: str = "") -> None:
+        "Yes to the open question"
+        _accept(self, text)
+
+    def reject(self, code: int, status: str, text: str) -> None:
+        "No to the open question: 4xx try again later, 5xx never"
+        _reject(self, code, status, text)
+
+    def shut(self, code: int, status: str, text: str) -> None:
+        "End the session from our side: a deadline, a stop of the server"
+        if self.state is not State.CLOSED:
+            _close(self, code, status, text, "shut", self._late)
+
+    @property
+    def unsent(self) -> int:
+        "Octets of replies that wait to be sent"
+        return len(self._replies)
+
+    def bytes_to_send(
+        self,
+        more: bool = False,  # bytes that have arrived already are still to be fed
+    ) -> bytes:
+        "The replies since the last time; the caller sends them in one write"
+        if self._must_wait and not self._received and self.question is None and not more:
+            self._must_wait = False
+        out = bytes(self._replies)
+        self._replies.clear()
+        return out
+
+# %% ../../nbs/smtp/00_protocol.ipynb #ec292b3b
+def _say(session: Session, code: int, status: str, text: str) -> None:
+    session._replies += reply_line(code, status, text)
+
+
+def _refuse(session: Session, code: int, status: str, text: str, events: list[Event]) -> str:
+    "A refusal; a 5xx counts as an error, and too many of them close the session"
+    _say(session, code, status, text)
+    if code >= 500:
+        session.errors += 1
+        if session.errors >= session.limits.max_errors:
+            _close(session, 421, "4.7.0", "Too many errors", "errors", events)
+    return f"{code} {status} {text}"
+
+
+def _close(session: Session, code: int, status: str, text: str, reason: str, events: list[Event]) -> None:
+    _say(session, code, status, text)
+    session.state, session.question = State.CLOSED, None
+    session._received.clear()
+    events.append(Closed(reason))  # type: ignore[arg-type]
+
+# %% ../../nbs/smtp/00_protocol.ipynb #7dbfeea8
+_SENDER_OK = reply_line(250, "2.1.0", "Sender ok")
+_RECIPIENT_OK = reply_line(250, "2.1.5", "Recipient ok")
+
+
+def _accept(session: Session, text: str) -> None:
+    question, session.question = session.question, None
+    if isinstance(question, MailFrom):
+        session.state, session.smtputf8, session.recipients = State.MAIL, question.smtputf8, 0
+        session._replies += _SENDER_OK
+    elif isinstance(question, RcptTo):
+        session.state, session.recipients = State.RCPT, session.recipients + 1
+        session._replies += _RECIPIENT_OK
+    elif isinstance(question, DataEnd):
+        session.state, session.errors = State.READY, 0
+        _say(session, 250, "2.0.0", text or "Message accepted")
+    else:
+        raise RuntimeError("there is no question to answer")
+
+
+def _reject(session: Session, code: int, status: str, text: str) -> None:
+    question, session.question = session.question, None
+    if question is None:
+        raise RuntimeError("there is no question to answer")
+    if isinstance(question, DataEnd):
+        session.state = State.READY
+    _refuse(session, code, status, text, session._late)
+
+# %% ../../nbs/smtp/00_protocol.ipynb #ae090b35
 def _out_of_turn(session: Session, events: list[Event]) -> None:
     "The client did not wait: end the session (RFC 2920 §3.1, RFC 5321 §4.3.1)"
     if not session._spoken:
         status = "5.5.0" if session._greeted else ""
-        session._close(554, status, f"{session.hostname} You must wait for the reply before you speak", "early", events)
+        _close(session, 554, status, f"{session.hostname} You must wait for the reply before you speak", "early", events)
     else:
-        session._close(554, "5.5.0", "Protocol synchronization error: you must wait for this reply", "pipelining", events)
+        _close(session, 554, "5.5.0", "Protocol synchronization error: you must wait for this reply", "pipelining", events)
 
 
 _NO_END = (550, "5.6.0", "Lines end with CRLF, a message with CRLF.CRLF and nothing else")
@@ -436,11 +424,11 @@ def _read_content(session: Session, events: list[Event]) -> None:
     if content.ended != "end":
         code, status, text = content.fault or _NO_END if content.ended == "size" else _NO_END
         events.append(DataRefused(f"{code} {status} {text}"))
-        session._close(code, status, text, content.ended, events)
+        _close(session, code, status, text, content.ended, events)
     elif content.fault:
         session.state = State.READY
         at = len(events)
-        events.insert(at, DataRefused(session._refuse(*content.fault, events)))
+        events.insert(at, DataRefused(_refuse(session, *content.fault, events)))
     else:
         session.question = DataEnd(content.size)
         events.append(session.question)
@@ -453,16 +441,16 @@ class Refusal(Exception):
         super().__init__(text)
         self.code, self.status, self.text = code, status, text
 
-# %% ../../nbs/smtp/00_protocol.ipynb #3ebfd8e0
+# %% ../../nbs/smtp/00_protocol.ipynb #ca2b2ec1
 def _read_command(session: Session, events: list[Event]) -> bool:
     "Take one line from the buffer and carry it out; False when there is no whole line yet"
     received = session._received
     end = received.find(b"\n", session._scanned)
     if received[0] < 0x20 and received[0] not in b"\r\n\t":
-        session._close(554, "5.5.1", "This is SMTP without TLS", "not smtp", events)
+        _close(session, 554, "5.5.1", "This is SMTP without TLS", "not smtp", events)
         return False
     if end >= MAX_GARBAGE or (end < 0 and len(received) > MAX_GARBAGE):
-        session._close(500, "5.5.2", "Line too long", "line", events)
+        _close(session, 500, "5.5.2", "Line too long", "line", events)
         return False
     if end < 0:
         session._scanned = len(received)
@@ -474,7 +462,7 @@ def _read_command(session: Session, events: list[Event]) -> bool:
         _carry_out(session, line, events)
     except Refusal as refusal:
         at = len(events)
-        events.insert(at, Refused(session._refuse(refusal.code, refusal.status, refusal.text, events)))
+        events.insert(at, Refused(_refuse(session, refusal.code, refusal.status, refusal.text, events)))
     session._must_wait = session._must_wait or not session.extended
     return True
 
@@ -535,7 +523,7 @@ def command(
 
     return register
 
-# %% ../../nbs/smtp/00_protocol.ipynb #a4949eff
+# %% ../../nbs/smtp/00_protocol.ipynb #97772951
 _HELO_NAME = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}")
 
 
@@ -547,7 +535,7 @@ def _hello(session: Session, name: str, events: list[Event], extended: bool) -> 
     if extended:
         session._replies += _extensions(session.hostname, session.limits)
     else:
-        session._say(250, "", session.hostname)
+        _say(session, 250, "", session.hostname)
     events.append(Hello(name, extended))
 
 
@@ -643,7 +631,7 @@ def _rcpt(session: Session, argument: str, events: list[Event]) -> None:
     session.question = RcptTo(recipient)
     events.append(session.question)
 
-# %% ../../nbs/smtp/00_protocol.ipynb #8750bcb8
+# %% ../../nbs/smtp/00_protocol.ipynb #333832ae
 @command("DATA", states=(State.MAIL, State.RCPT), waits=True)
 def _data(session: Session, argument: str, events: list[Event]) -> None:
     "The content follows (RFC 5321 §4.1.1.4)"
@@ -651,12 +639,12 @@ def _data(session: Session, argument: str, events: list[Event]) -> None:
         raise Refusal(501, "5.5.4", "DATA takes no argument")
     if session.state is not State.RCPT:
         raise Refusal(554, "5.5.1", "No valid recipients")
-    session._say(354, "", "End data with <CR><LF>.<CR><LF>")
+    _say(session, 354, "", "End data with <CR><LF>.<CR><LF>")
     session.state = State.DATA
     session._content = Content(session.limits)
     events.append(DataStart())
 
-# %% ../../nbs/smtp/00_protocol.ipynb #6ace59ff
+# %% ../../nbs/smtp/00_protocol.ipynb #b4cc507e
 @command("RSET")
 def _rset(session: Session, argument: str, events: list[Event]) -> None:
     "Forget sender and recipients (RFC 5321 §4.1.1.5)"
@@ -664,14 +652,14 @@ def _rset(session: Session, argument: str, events: list[Event]) -> None:
         raise Refusal(501, "5.5.4", "RSET takes no argument")
     if session.state is not State.START:
         session.state = State.READY
-    session._say(250, "2.0.0", "Forgotten")
+    _say(session, 250, "2.0.0", "Forgotten")
     events.append(Reset())
 
 
 @command("NOOP")
 def _noop(session: Session, argument: str, events: list[Event]) -> None:
     "Nothing (RFC 5321 §4.1.1.9); whatever it was said with is ignored"
-    session._say(250, "2.0.0", "Ok")
+    _say(session, 250, "2.0.0", "Ok")
 
 
 @command("QUIT", waits=True)
@@ -679,7 +667,7 @@ def _quit(session: Session, argument: str, events: list[Event]) -> None:
     "Goodbye (RFC 5321 §4.1.1.10)"
     if argument:
         raise Refusal(501, "5.5.4", "QUIT takes no argument")
-    session._close(221, "2.0.0", "Goodbye", "quit", events)
+    _close(session, 221, "2.0.0", "Goodbye", "quit", events)
 
 
 @command("VRFY")
@@ -687,15 +675,15 @@ def _vrfy(session: Session, argument: str, events: list[Event]) -> None:
     "Says nothing about anybody (RFC 5321 §3.5.3, §7.3)"
     if not argument:
         raise Refusal(501, "5.5.4", "VRFY needs a name")
-    session._say(252, "2.0.0", "Send mail to it, and see")
+    _say(session, 252, "2.0.0", "Send mail to it, and see")
 
 
 @command("HELP")
 def _help(session: Session, argument: str, events: list[Event]) -> None:
     "The commands (RFC 5321 §4.1.1.8)"
-    session._say(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT (RFC 5321)")
+    _say(session, 214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT (RFC 5321)")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #67bb2792
+# %% ../../nbs/smtp/00_protocol.ipynb #03fc68e2
 @command("EXPN", "TURN", "ETRN", "ATRN", "BDAT", "STARTTLS", "AUTH", "SEND", "SOML", "SAML", "BURL")
 def _not_offered(session: Session, argument: str, events: list[Event]) -> None:
     "A command of SMTP that this session does not have (RFC 5321 §4.2.4)"
@@ -705,7 +693,7 @@ def _not_offered(session: Session, argument: str, events: list[Event]) -> None:
 @command("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "PRI", "HOST:", "USER-AGENT:")
 def _http(session: Session, argument: str, events: list[Event]) -> None:
     "HTTP spoken to SMTP: cross-protocol attacks end here"
-    session._close(554, "5.5.1", "This is SMTP, not HTTP", "not smtp", events)
+    _close(session, 554, "5.5.1", "This is SMTP, not HTTP", "not smtp", events)
 
 # %% ../../nbs/smtp/00_protocol.ipynb #10b4b085
 _WAY_TO = {
