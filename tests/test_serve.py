@@ -397,5 +397,5 @@ def test_a_full_disk_answers_452_loses_nothing_and_goes_on_when_there_is_space(g
         assert set(found.values()) <= {1} and set(found) <= accepted
         return set(found) == accepted
 
-    eventually(arrived, 100)  # a delivery that the disk refused is tried again after a minute
+    eventually(arrived, 60)  # a delivery that the disk refused is tried again after a quarter of a minute
     assert server.stop() == 0
