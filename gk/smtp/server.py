@@ -25,7 +25,7 @@ from typing import Any, cast
 import structlog
 
 from ..accounts.address import Address
-from ..accounts.directory import Directory, NotLocal, Resolution, UnknownRecipient
+from ..accounts.directory import Account, Directory, NotLocal, Resolution, UnknownRecipient
 from ..core import metrics
 from ..core.config import Settings, parse_listen
 from ..core.database import DatabaseError, StorageFull, storage_error
