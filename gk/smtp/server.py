@@ -8,7 +8,7 @@ __all__ = ['PIECE', 'BACKLOG', 'log', 'SILENCE', 'CROWD', 'REPLIES', 'LINGER', '
            'expire', 'shut', 'act', 'look_for', 'accept', 'reject', 'resolve', 'Visitors', 'SmtpServer', 'limits_of',
            'sweep']
 
-# %% ../../nbs/smtp/01_server.ipynb #8913eb28
+# %% ../../nbs/smtp/01_server.ipynb #0968abda
 import asyncio
 import contextlib
 import itertools
@@ -25,7 +25,7 @@ from typing import Any, cast
 import structlog
 
 from ..accounts.address import Address
-from ..accounts.directory import Account, Directory, NotLocal, Resolution, UnknownRecipient
+from ..accounts.directory import Directory, NotLocal, Resolution, UnknownRecipient
 from ..core import metrics
 from ..core.config import Settings, parse_listen
 from ..core.database import DatabaseError, StorageFull, storage_error
