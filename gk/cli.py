@@ -204,7 +204,7 @@ async def _person(office: "Office", address: str) -> "Account":
         return account
     raise CommandError(f"there is no {address} here; `gk user list` shows who there is")
 
-# %% ../nbs/faces/03_cli.ipynb #1ec1d813
+# %% ../nbs/faces/03_cli.ipynb #55063246
 @aliases.command("add")
 def alias_add(
     address: Annotated[str, typer.Argument(help="team@example.org, or @example.org for everything else")],
@@ -214,8 +214,7 @@ def alias_add(
 ) -> None:
     """Let an address stand for others."""
     async def add(office: "Office") -> None:
-        for target in targets:
-            alias = await office.directory.add_alias(address, target)
+        for alias in await office.directory.add_alias(address, *targets):
             print(f"{alias.address} reaches {alias.target}.")
 
     _run(config, data, add)

@@ -132,7 +132,44 @@ def _check_local(
         raise AddressError(f"The part before the @ is longer than {MAX_LOCAL} characters.")
     return local
 
-# %% ../../nbs/accounts/00_address.ipynb #9d43ab66
+# %% ../../nbs/accounts/00_address.ipynb #204b80f8
+def _split_quoted(
+    text: str,  # an address whose local part is a quoted string
+) -> tuple[str, str]:
+    "Meaning of the local part, and the domain; raises AddressError"
+    end = _quoted_end(text)
+    if end < 0 or text[end + 1 : end + 2] != "@":
+        raise AddressError(f"“{_shown(text)}” opens a quotation mark and does not close it before the @.")
+    return re.sub(r"\\(.)", r"\1", text[1:end], flags=re.S), text[end + 2 :]
+
+
+def _split(
+    text: str,  # an address as somebody wrote it
+) -> tuple[str, str]:
+    "Meaning of the local part, and the domain as written; raises AddressError"
+    if not text:
+        raise AddressError("The address is empty.")
+    if len(text) > MAX_ADDRESS + MAX_LOCAL + 2:  # room for quotes and backslashes; the meaning is measured later
+        raise AddressError(f"The address is longer than {MAX_ADDRESS} characters.")
+    if text[0] == '"':
+        return _split_quoted(text)
+    local, at, domain = text.rpartition("@")
+    if not at:
+        raise AddressError(f"“{_shown(text)}” has no @: an address looks like name@example.org.")
+    if not _DOT_ATOM.fullmatch(local):
+        raise AddressError(f"“{_shown(local)}” cannot stand before the @." if local else "There is nothing before the @.")
+    return local, domain
+
+
+def _written(
+    local: str,  # the meaning
+) -> str:
+    "The local part as it is written: quoted only where it must be"
+    if _DOT_ATOM.fullmatch(local):
+        return local
+    return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+# %% ../../nbs/accounts/00_address.ipynb #b06667bf
 @dataclass(frozen=True, slots=True)
 class Address:
     "One mail address, checked (RFC 5321 §4.1.2, RFC 6531 §3.3)"
@@ -146,18 +183,7 @@ class Address:
         text: str,  # exactly one address: no name, no angle brackets, no space around it
     ) -> "Address":
         "The address that this text is; raises AddressError with a reason a person understands"
-        if not text:
-            raise AddressError("The address is empty.")
-        if len(text) > MAX_ADDRESS + MAX_LOCAL + 2:  # room for quotes and backslashes; the meaning is measured below
-            raise AddressError(f"The address is longer than {MAX_ADDRESS} characters.")
-        if text[0] == '"':
-            local, domain = _split_quoted(text)
-        else:
-            local, at, domain = text.rpartition("@")
-            if not at:
-                raise AddressError(f"“{_shown(text)}” has no @: an address looks like name@example.org.")
-            if not _DOT_ATOM.fullmatch(local):
-                raise AddressError(f"“{_shown(local)}” cannot stand before the @." if local else "There is nothing before the @.")
+        local, domain = _split(text)
         address = cls(_check_local(local), canonical_domain(domain))
         if len(address.ascii.encode("utf-8")) > MAX_ADDRESS:
             raise AddressError(f"The address is longer than {MAX_ADDRESS} characters.")
@@ -169,21 +195,14 @@ class Address:
     @property
     def key(self) -> str:
         "The form in which addresses are compared and stored: case folded, domain in U-labels"
-        if self.local.isascii():
-            return f"{_written(self.local.lower())}@{self.domain}"
-        return f"{_written(unicodedata.normalize('NFC', self.local.casefold()))}@{self.domain}"
+        folded = self.local.lower() if self.local.isascii() else unicodedata.normalize("NFC", self.local.casefold())
+        return f"{_written(folded)}@{self.domain}"
 
     @property
     def base(self) -> "Address":
         "The address without its subaddress: alice+news@ is alice@ (RFC 5233)"
         plus = self.local.find("+")
         return Address(self.local[:plus], self.domain) if plus > 0 else self
-
-    @property
-    def tag(self) -> str:
-        "The subaddress without its plus, or nothing"
-        plus = self.local.find("+")
-        return self.local[plus + 1 :] if plus > 0 else ""
 
     @property
     def ascii(self) -> str:
@@ -194,22 +213,3 @@ class Address:
     def is_ascii(self) -> bool:
         "True when `ascii` is, so that the other server needs no SMTPUTF8 (RFC 6531)"
         return self.local.isascii()
-
-# %% ../../nbs/accounts/00_address.ipynb #e8834c40
-def _written(
-    local: str,  # the meaning
-) -> str:
-    "The local part as it is written: quoted only where it must be"
-    if _DOT_ATOM.fullmatch(local):
-        return local
-    return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _split_quoted(
-    text: str,  # an address whose local part is a quoted string
-) -> tuple[str, str]:
-    "Meaning of the local part, and the domain; raises AddressError"
-    end = _quoted_end(text)
-    if end < 0 or text[end + 1 : end + 2] != "@":
-        raise AddressError(f"“{_shown(text)}” opens a quotation mark and does not close it before the @.")
-    return re.sub(r"\\(.)", r"\1", text[1:end], flags=re.S), text[end + 2 :]

@@ -189,7 +189,15 @@ def keys(
         else:
             yield section + name, field.get_default(), field.description or ""
 
-# %% ../../nbs/core/00_config.ipynb #6dfc3074
+# %% ../../nbs/core/00_config.ipynb #c5cfe360
+def _nearest(key: str) -> str:
+    """", did you mean …" if some key looks like this one; a right name in a wrong section counts as near."""
+    names = [name for name, _, _ in keys()]
+    last = key.rpartition(".")[2]
+    close = difflib.get_close_matches(key, names, 1, 0.6) or [name for name in names if name.rpartition(".")[2] == last][:1]
+    return f"; did you mean {close[0]!r}?" if close else "; see the list of settings in the documentation"
+
+# %% ../../nbs/core/00_config.ipynb #41431495
 def _line(
     text: str,  # a TOML file
     path: tuple[str, ...],  # ("smtp", "listen")
@@ -205,7 +213,7 @@ def _line(
             return number
     return 0
 
-
+# %% ../../nbs/core/00_config.ipynb #4b121669
 def _complaint(
     error: Any,  # one entry of ValidationError.errors()
     file: Path | None,
@@ -225,15 +233,7 @@ def _complaint(
         return f"{where}: there is no setting {key!r}{_nearest(key)}"
     return f"{where}: {key} = {error['input']!r}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
 
-
-def _nearest(key: str) -> str:
-    """", did you mean …" if some key looks like this one; a right name in a wrong section counts as near."""
-    names = [name for name, _, _ in keys()]
-    last = key.rpartition(".")[2]
-    close = difflib.get_close_matches(key, names, 1, 0.6) or [name for name in names if name.rpartition(".")[2] == last][:1]
-    return f"; did you mean {close[0]!r}?" if close else "; see the list of settings in the documentation"
-
-# %% ../../nbs/core/00_config.ipynb #44bc5956
+# %% ../../nbs/core/00_config.ipynb #93bbf1ff
 def _read(file: Path | None) -> tuple[dict[str, Any], str]:
     """The values and the text of the file; paths in it are relative to the folder it is in."""
     if file is None:
@@ -251,7 +251,7 @@ def _read(file: Path | None) -> tuple[dict[str, Any], str]:
             holder[key] = file.parent / holder[key]
     return values, text
 
-
+# %% ../../nbs/core/00_config.ipynb #89194746
 def load(
     config: Path | None = None,  # a TOML file; None takes GK_CONFIG from the environment, or none at all
     data: Path | None = None,  # the data folder, stronger than file and environment

@@ -89,32 +89,39 @@ class ConnectionCaps:
             else:
                 self._open.pop(key, None)
 
-# %% ../../nbs/core/04_limits.ipynb #9614cd60
+# %% ../../nbs/core/04_limits.ipynb #538a6304
 @dataclass(slots=True)
 class _Failures:
+    """Failures counted under one key."""
+
     count: int = 0
     until: float = 0.0  # no attempt before this time
     forget: float = 0.0  # the window ends here
 
+    def add(self, now: float, window: float, allowed: int, longest: float) -> None:
+        """One more; from the allowance on, the next attempt must wait."""
+        self.count = 1 if self.forget < now else self.count + 1
+        self.forget = now + window
+        if self.count >= allowed:
+            self.until = now + min(longest, 2.0 ** min(self.count - allowed, 30))
 
+# %% ../../nbs/core/04_limits.ipynb #a9a3438c
 class LoginBackoff:
     """Slows down whoever guesses passwords."""
 
-    REMEMBERED = 20_000  # counts kept at most; the least recently failed are forgotten first
+    REMEMBERED = 20_000  # counts kept at most
 
     def __init__(self, settings: LimitSettings, clock: Clock = time.monotonic) -> None:
-        self._settings = settings
-        self._clock = clock
+        self._window, self._allowed, self._clock = settings.login_window_seconds, settings.login_failures, clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     def _keys(self, address: str, ip: str) -> tuple[tuple[str, int, float], ...]:
         """What an attempt counts under: key, allowance, longest wait in seconds."""
         client, network = client_of(ip)
-        window, allowed = self._settings.login_window_seconds, self._settings.login_failures
         return (
-            (f"address {client}", allowed, window),
-            (f"network {network}", allowed * 4, window),
-            (f"name {address[:320].casefold()}", allowed * 10, min(30.0, window)),
+            (f"address {client}", self._allowed, self._window),
+            (f"network {network}", self._allowed * 4, self._window),
+            (f"name {address[:320].casefold()}", self._allowed * 10, min(30.0, self._window)),
         )
 
     def blocked(
@@ -129,16 +136,9 @@ class LoginBackoff:
 
     def failed(self, address: str, ip: str) -> None:
         """Count a wrong password, or a name that does not exist: both the same."""
-        now = self._clock()
         for key, allowed, longest in self._keys(address, ip):
-            entry = self._failures.setdefault(key, _Failures())
+            self._failures.setdefault(key, _Failures()).add(self._clock(), self._window, allowed, longest)
             self._failures.move_to_end(key)
-            if entry.forget < now:
-                entry.count = 0
-            entry.count += 1
-            entry.forget = now + self._settings.login_window_seconds
-            if entry.count >= allowed:
-                entry.until = now + min(longest, 2.0 ** min(entry.count - allowed, 30))
         while len(self._failures) > self.REMEMBERED:
             self._failures.popitem(last=False)
 
