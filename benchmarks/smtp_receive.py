@@ -9,9 +9,11 @@ Three figures, in messages a second:
          IMAP SEARCH finds them all)
 
 Both servers sync to disk before they say `250`, as they do by default, write their logs to a file, and run from a
-temporary folder that is removed afterwards. Postfix is a private instance with its own configuration and queue; it needs
-root and Debian's package `postfix`. On a machine that does other things too,
-`chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
+temporary folder that is removed afterwards. Each round begins when both have come to rest: gk indexes for its search behind
+delivery, and that is neither to slow down the other nor to stay out of sight: the seconds of it are printed.
+
+Postfix is a private instance with its own configuration and queue; it needs root and Debian's package `postfix`. On a
+machine that does other things too, `chrt -r 1 python benchmarks/smtp_receive.py` keeps them out of the way of both.
 """
 
 from __future__ import annotations
@@ -108,6 +110,9 @@ in_flow_delay = 0
     def check(self, subject: str, count: int) -> None:
         """A Maildir has no search to wait for."""
 
+    def pid(self) -> int:
+        return int((self.folder / "queue" / "pid" / "master.pid").read_text())
+
 
 class Gk:
     """gk-serve with one person."""
@@ -158,6 +163,10 @@ class Gk:
         if len(found) != count:
             raise SystemExit(f"gk: SEARCH SUBJECT {subject} found {len(found)} of {count}")
 
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
 
 Server = Postfix | Gk
 
@@ -180,8 +189,33 @@ def greets(port: int) -> bool:
         return False
 
 
-def load(server: Server, keep: bool, subject: str, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Messages a second until the last 250, and until all of them are in the mailbox."""
+def busy_seconds(pid: int) -> float:
+    """CPU time that a process and its children have used so far."""
+    used = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, rest = stat.parent.name, stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended while we looked
+            continue
+        used[int(number)] = (int(rest[1]), (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK"))
+    return sum(seconds for number, (parent, seconds) in used.items() if pid in (number, parent))
+
+
+def come_to_rest(server: Server) -> float:
+    """Wait until a server has had nothing to do for a second; the seconds that it still worked."""
+    began = last = time.monotonic()
+    before = busy_seconds(server.pid())
+    while time.monotonic() - last < 1.0:
+        time.sleep(0.2)
+        now = busy_seconds(server.pid())
+        if now - before >= 0.02:
+            last = time.monotonic()
+        before = now
+    return last - began
+
+
+def load(server: Server, keep: bool, subject: str, arguments: argparse.Namespace) -> tuple[float, float, float]:
+    """Messages a second until the last 250, and until all of them are in the mailbox; seconds of work left behind then."""
     count = arguments.messages
     goal = server.there() + count
     began = time.perf_counter()
@@ -194,8 +228,7 @@ def load(server: Server, keep: bool, subject: str, arguments: argparse.Namespace
     wait_for(lambda: server.there() >= goal, 300)
     server.check(subject, count)
     there = time.perf_counter() - began
-    time.sleep(0.5)  # let the disk and the other processes come to rest
-    return count / accepted, count / there
+    return count / accepted, count / there, come_to_rest(server)
 
 
 def machine(folder: Path) -> str:
@@ -234,12 +267,12 @@ def main() -> None:
             for number in range(arguments.rounds):
                 for keep in (True, False):
                     for server in servers if number % 2 == 0 else servers[::-1]:
-                        accepted, there = load(server, keep, f"round{number}{'k' if keep else 'n'}x", arguments)
+                        accepted, there, behind = load(server, keep, f"round{number}{'k' if keep else 'n'}x", arguments)
                         figures.setdefault((server.name, "kept" if keep else "new"), []).append(accepted)
                         if keep:
                             figures.setdefault((server.name, "there"), []).append(there)
                         print(f"  round {number + 1} {'kept' if keep else 'new ':4} {server.name:8} {accepted:7.0f}/s accepted"
-                              f" {there:7.0f}/s there", flush=True)
+                              f" {there:7.0f}/s there, {behind:4.1f} s behind", flush=True)
         finally:
             for server in started:
                 server.stop()
