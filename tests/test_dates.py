@@ -105,12 +105,63 @@ le 2 mars 2026 à 9h        | 2026-03-02T09:00 | 2026-03-02T10:00
 mars dernier               | 2025-03-01       | 2025-04-01
 2 March, 2026 noon         | 2026-03-02T12:00 | 2026-03-02T13:00
 tonight                    | 2026-03-03T18:00 | 2026-03-04
+au mois de février         | 2026-02-01       | 2026-03-01
+du mois d'août             | 2025-08-01       | 2025-09-01
+début février              | 2026-02-01       | 2026-02-11
+mi-février                 | 2026-02-11       | 2026-02-21
+end of January 2025        | 2025-01-21       | 2025-02-01
+la semaine du 10 février   | 2026-02-09       | 2026-02-16
+the week of January 1st    | 2025-12-29       | 2026-01-05
+ces trois derniers jours   | 2026-03-01       | 2026-03-04
+the past couple of days    | 2026-03-02       | 2026-03-04
+il y a quelques jours      | 2026-02-25       | 2026-03-04
+last Friday                | 2026-02-27       | 2026-02-28
+since Monday               | 2026-03-02       | …
+depuis le 1er              | 2026-03-01       | …
+before the 20th            | …                | 2026-02-20
+on the 3rd                 | 2026-03-03       | 2026-03-04
+on the 15th                | 2026-02-15       | 2026-02-16
+in October                 | 2025-10-01       | 2025-11-01
+this weekend               | 2026-03-07       | 2026-03-09
+entre le 3 et le 5 novembre | 2025-11-03      | 2025-11-06
+du 28 au 2 mars            | 2026-02-28       | 2026-03-03
+du 30 décembre au 2 janvier | 2025-12-30      | 2026-01-03
+from Friday to yesterday   | 2026-02-27       | 2026-03-03
+depuis hier soir           | 2026-03-02T18:00 | …
 """)
 
 
 @pytest.mark.parametrize(("phrase", "start", "end"), PAST)
 def test_looking_back(phrase: str, start: str | None, end: str | None) -> None:
     assert parse_date(phrase, NOW) == Span(at(start), at(end))
+
+
+# asked at: the last night of a year, its first morning, the days of both clock changes, a leap day
+EDGES = """
+2026-01-01T00:30 | hier                     | 2025-12-31       | 2026-01-01
+2026-01-01T00:30 | la semaine dernière      | 2025-12-22       | 2025-12-29
+2026-01-01T00:30 | le mois dernier          | 2025-12-01       | 2026-01-01
+2026-01-01T00:30 | last year                | 2025-01-01       | 2026-01-01
+2026-01-01T00:30 | le 31                    | 2025-12-31       | 2026-01-01
+2025-12-31T23:30 | this week                | 2025-12-29       | 2026-01-05
+2025-12-31T23:30 | since Monday             | 2025-12-29       | …
+2026-03-01T08:00 | on the 30th              | 2026-01-30       | 2026-01-31
+2026-03-01T08:00 | from Friday to Monday    | 2026-02-20       | 2026-02-24
+2026-03-30T09:00 | hier                     | 2026-03-29       | 2026-03-30
+2026-03-30T09:00 | last weekend             | 2026-03-28       | 2026-03-30
+2026-03-30T09:00 | les 2 derniers jours     | 2026-03-29       | 2026-03-31
+2026-10-26T09:00 | yesterday evening        | 2026-10-25T18:00 | 2026-10-26
+2026-10-26T09:00 | depuis samedi            | 2026-10-24       | …
+2024-03-01T09:00 | hier                     | 2024-02-29       | 2024-03-01
+2024-02-29T09:00 | l'année dernière         | 2023-01-01       | 2024-01-01
+"""
+
+
+@pytest.mark.parametrize("row", EDGES.strip().splitlines())
+def test_the_ends_of_years_and_the_changes_of_clocks(row: str) -> None:
+    now, phrase, start, end = (cell.strip() for cell in row.split("|"))
+    asked = datetime.fromisoformat(now).replace(tzinfo=PARIS)
+    assert parse_date(phrase, asked) == Span(at(start), at(end if end != "…" else None))
 
 
 # on the first of these dateparser finds nothing, or the wrong day

@@ -300,7 +300,7 @@ peux tu dire à bob qu'on se voit demain à 15h30 ?
 écris à moi-même : penser au pain
     => send_email(to=['alice@example.test'], subject='Penser au pain', body='Penser au pain.')
 supprime les mails de plus d'une semaine
-    => search_emails(before='2026-02-24T00:00:00+01:00', limit=100) → delete_email(ids=['12', '11'])
+    => list_emails(before='2026-02-24T00:00:00+01:00', limit=100) → delete_email(ids=['12'])
 déplace tous les mails de la newsletter vers la corbeille
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
 range la facture dans Famille
@@ -325,7 +325,7 @@ can you email carol to ask her when the meeting starts?
     => send_email(to=['carol@club.example'], subject='Could you tell me when the meeting starts',
 body='Could you tell me when the meeting starts?')
 delete emails older than 2026-02-25
-    => search_emails(before='2026-02-25T00:00:00+01:00', limit=100) → delete_email(ids=['13', '12', '11'])
+    => list_emails(before='2026-02-25T00:00:00+01:00', limit=100) → delete_email(ids=['13', '12'])
 archive everything from the newsletter
     => search_emails(sender='newsletter', limit=100) → move_email(ids=['16', '12'], folder='Archive')
 what's the last email bob sent? => search_emails(sender='bob', limit=10) → read_email(id='18')

@@ -133,7 +133,7 @@ def conditions(voice: Voice, wanted: Wanted) -> str:
     text = "".join(f" {part}" for part in said)
     return text.replace(" de aujourd", " d’aujourd").replace(" de hier", " d’hier").replace(" de le ", " du ")
 
-# %% ../../nbs/agent/09_answers.ipynb #f491ca2f
+# %% ../../nbs/agent/09_answers.ipynb #086ade5b
 def messages(voice: Voice, number: int, unread: bool = False, more: bool = False) -> str:
     """So many messages, perhaps unread; `more` when there are at least so many."""
     if number == 0:
@@ -159,6 +159,8 @@ def listed(voice: Voice, items: Sequence[Item], wanted: Wanted, more: bool) -> s
     news = ""
     if unread and not wanted.unread and len(items) > 1:
         news = voice(f", dont {unread} non lu{'s' if unread > 1 else ''}", f", {unread} of them unread")
+        if unread == len(items):
+            news = voice(", tous deux non lus", ", both unread") if unread == 2 else voice(", tous non lus", ", all unread")
     if not wanted.narrows and (more or wanted.limit) and len(items) > 1:
         place = voice(f" dans {folder(voice, wanted.folder)}", f" in {folder(voice, wanted.folder)}") if wanted.folder else ""
         return voice(f"Les {len(items)} derniers messages{place}{news}.", f"The latest {len(items)} messages{place}{news}.")

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['Manner', 'CLITIC', 'ERRAND', 'INFORM', 'SAYING', 'TELL', 'ASKING_FR', 'DOING_FR', 'QUESTION_FR', 'QUESTION_EN',
-           'WITH_TEXT', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I', 'ENDS', 'TO_YOU_FR',
-           'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'PARTS', 'FRENCH_TO', 'split_body', 'sentence', 'second_person_fr',
-           'second_person_en', 'to_you', 'compose_body', 'Dictated', 'split_parts', 'dictate']
+           'A_TEXT', 'SMALL', 'WITH_TEXT', 'WISHED', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I',
+           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'PARTS', 'FRENCH_TO', 'IN_COPY', 'COPIES',
+           'split_body', 'sentence', 'second_person_fr', 'second_person_en', 'to_you', 'compose_body', 'Dictated',
+           'split_parts', 'dictate']
 
-# %% ../../nbs/agent/04_bodies.ipynb #558427ad
+# %% ../../nbs/agent/04_bodies.ipynb #9c772c5b
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .words import MASK, Language, Words, quotations
+from .words import MASK, Language, Words, edit, quotations
 
-# %% ../../nbs/agent/04_bodies.ipynb #245d7dd3
-Manner = Literal["literal", "free", "say", "do", "ask"]  # "free": no marker, "réponds-lui merci"
+# %% ../../nbs/agent/04_bodies.ipynb #00504fb7
+Manner = Literal["literal", "free", "say", "do", "ask", "wish"]  # "free": no marker, "réponds-lui merci"
 CLITIC = r"(?:lui |leur |les |l' |la |le |him |her |them |nous |moi )?"
 ERRAND = (
     r"(?:venir|appeler|rappeler|passer|apporter|prendre|envoyer|repondre|faire|arriver|partir|confirmer|payer|signer|attendre)"
@@ -33,10 +34,16 @@ ASKING_FR = rf"(?:pour |et |en )?{CLITIC}(?:demander|demande|demandez|demandant)
 DOING_FR = rf"(?:pour |et |en )?{CLITIC}(?:demander|demande|demandez|demandant|dire|dis|dites|disant)"
 QUESTION_FR = r"(?:si|s'|quand|ou|comment|pourquoi|combien|qui|quel|quelle|quels|quelles|a quelle|ce que|ce qu')"
 QUESTION_EN = r"(?:if|whether|when|where|how|why|who|what|which)"
-WITH_TEXT = r"(?:avec (?:le |pour )?(?:texte|corps|message)|with (?:the )?(?:text|body|message)|texte|text|corps|body|message)"
+A_TEXT = r"(?:texte|corps|message|commentaire|mot|note|legende|text|body|comment|words?)"
+SMALL = r"(?:pour |comme |le |la |un |une |ce |the |a |this |my )*"
+WITH_TEXT = rf"(?:(?:et |and )?(?:(?:avec|with) )?{SMALL}{A_TEXT}(?: suivante?)?)"
+WISHED = r"(?:demander|reserver|reporter|decaler|proposer|organiser|obtenir|fixer|ask for|request|book|reschedule|arrange)"
 
-# %% ../../nbs/agent/04_bodies.ipynb #3468f671
-LABELS = ("objet", "sujet", "subject", "titre", "title", "cc", "cci", "bcc", "copie", "intitule", "titled", " :")
+# %% ../../nbs/agent/04_bodies.ipynb #904a363d
+LABELS = (
+    "objet", "sujet", "subject", "titre", "title", "cc", "cci", "bcc", "copie", "intitule", "titled",
+    " to", " a", " destinataire", " :",
+)  # fmt: skip
 NO_LABEL = "".join(f"(?<!{label})" for label in LABELS)  # "objet : …" and "objet « … »" begin no body
 
 # the first to match wins; of two that match at the same place the one that stands first here
@@ -46,6 +53,7 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
     ("literal", rf" (?:pour |en |et )?{CLITIC}(?:{INFORM}|{SAYING}) {CLITIC}: "),
     ("say", rf" (?:pour |afin de |et |en )?{CLITIC}(?:{INFORM}|{SAYING}) {CLITIC}(?:que |qu' )"),
     ("free", rf" (?:pour |en |et ){CLITIC}(?:dire|dis|disant) {CLITIC}(?=\S)"),
+    ("wish", rf" (?:pour |afin de |to )(?={WISHED} \w)"),
     ("free", rf" pour {CLITIC}souhaiter (?:un |une |de |d' )?(?=\S)"),
     ("do", rf" (?:de |d' )(?=(?:me |m' |nous |ne pas |y |lui )*{ERRAND}\b)"),
     ("say", r"(?<!celui)(?<!celle)(?<!ceux) (?:que |qu' )"),
@@ -57,15 +65,17 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
     ("say", rf" (?:(?:to|and|by) (?:say|saying|confirm|mention)|saying|confirming) {CLITIC}(?=\S)"),
     ("free", rf" to wish {CLITIC}(?:a )?(?=\S)"),
     ("say", r" that (?!(?:one|mail|message|email|person)\b)(?=\S+ \S)"),
-    ("literal", rf" (?:and |et )?{WITH_TEXT} ?: "),
-    ("literal", rf" (?:and |et )?{WITH_TEXT} (?={MASK})"),
+    ("literal", rf" {WITH_TEXT} ?: "),
+    ("literal", rf" {WITH_TEXT} (?={MASK})"),
     ("literal", rf"{NO_LABEL} : "),
+    ("literal", rf" (?:with|par|avec|comme quoi|saying|disant|en disant) (?={MASK})"),
     ("literal", rf"(?<=\w){NO_LABEL} (?={MASK})"),
+    ("literal", rf"^.{{0,200}}? (?:objet|sujet|subject)\b.{{1,200}}?(?P<mark> {WITH_TEXT} )(?=\S)"),  # "objet X texte Y"
     ("free", r" (?:with|par|avec) (?=(?:a |un |une )?(?:thanks|thank|merci|yes|no|oui|non|ok)\b)"),
 )
 COMPILED_MARKERS = tuple((manner, re.compile(pattern)) for manner, pattern in MARKERS)
 
-# %% ../../nbs/agent/04_bodies.ipynb #eb0bb350
+# %% ../../nbs/agent/04_bodies.ipynb #1e66f5cf
 def split_body(
     words: Words,
 ) -> tuple[Words, Manner | None, int]:
@@ -74,8 +84,9 @@ def split_body(
     best: tuple[int, int, Manner] | None = None
     for manner, pattern in COMPILED_MARKERS:
         match = pattern.search(text)
-        if match and (best is None or match.start() < best[0]):  # the first marker wins; of two at one place the more explicit
-            best = (match.start(), match.end(), manner)
+        start = match.start("mark" if "mark" in pattern.groupindex else 0) if match else 0
+        if match and (best is None or start < best[0]):  # the first marker wins; of two at one place the more explicit
+            best = (start, match.end(), manner)
     if best is None:
         return words, None, len(words.folded)
     return words.part(0, max(best[0] - 1, 0)), best[2], min(best[1] - 1, len(words.folded))
@@ -133,7 +144,7 @@ def to_you(text: str, language: Language) -> str:
     text = HE_EN.sub(lambda m: f"you {second_person_en(m.group(1))}", text, count=1)
     return re.sub(r"\b(?:his|her|their)\b", "your", text)
 
-# %% ../../nbs/agent/04_bodies.ipynb #0416387a
+# %% ../../nbs/agent/04_bodies.ipynb #60e2f4f2
 def compose_body(
     text: str,  # the person's words, from the original
     manner: Manner,
@@ -148,6 +159,10 @@ def compose_body(
         text = sentence(text, language).rstrip(".")
         of = "d'" if text[:1].lower() in "aeiouyéèêh" else "de "
         return f"Merci {of}{text[:1].lower()}{text[1:]}." if language == "fr" else f"Please {text[:1].lower()}{text[1:]}."
+    if manner == "wish":
+        text = sentence(text, language).rstrip(".")
+        lower = text[:1].lower() + text[1:]
+        return f"J'aimerais {lower}." if language == "fr" else f"I would like to {lower}."
     if manner == "ask":
         question = to_you(text, language).rstrip(" .?!")
         question = re.sub(r"^si il\b", "s'il", question)
@@ -156,7 +171,7 @@ def compose_body(
         return f"Could you tell me {CAPITAL_I.sub('I', question)}?"
     return sentence(text, language)
 
-# %% ../../nbs/agent/04_bodies.ipynb #3833d125
+# %% ../../nbs/agent/04_bodies.ipynb #412d3616
 @dataclass(frozen=True)
 class Dictated:
     """A message as far as it was dictated; what was not said is empty."""
@@ -178,6 +193,7 @@ PARTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("subject", r"(?:avec |with |et |and )?(?:pour |comme |as |l' |le |the |a )?(?:objet|sujet|subject|titre|title)(?: is)?"),
         ("subject", r"(?:intitule|titled|entitled)"),
         ("about", r"(?:(?:au sujet|a propos) (?:de|du|des|d')|concernant|about|regarding)"),
+        ("to", r"(?:a|to|destinataires?|recipients?)(?= :)"),
         ("to", r"(?:a l'|a la|aux|au|a|pour)"),
         ("to", r"(?:to|for)"),
     )
@@ -195,7 +211,8 @@ def split_parts(
     found: list[tuple[int, int, str]] = []
     position = 0
     while position < len(text):
-        hit = next(((m, name) for name, p in known if (m := p.match(text, position)) and not _said(found, name)), None)
+        hits = ((m, name) for name, p in known if (m := p.match(text, position)))
+        hit = next(((m, name) for m, name in hits if not _said(found, name, m.group().endswith(": "))), None)
         if hit:
             found.append((position, hit[0].end(), hit[1]))
         position = hit[0].end() if hit else (text.find(" ", position) + 1 or len(text))
@@ -206,20 +223,31 @@ def split_parts(
     parts[""] = words.cut(0, max(found[0][0] - 2, 0)) if found else words.text
     return parts
 
-# %% ../../nbs/agent/04_bodies.ipynb #a8740886
-def _said(found: list[tuple[int, int, str]], name: str) -> bool:
-    """A part is said once; inside a subject or a topic "à" and "pour" are ordinary words."""
-    return any(n == name for _, _, n in found) or (name == "to" and bool(found) and found[-1][2] in ("subject", "about"))
+# %% ../../nbs/agent/04_bodies.ipynb #dc2d1756
+def _said(found: list[tuple[int, int, str]], name: str, labelled: bool) -> bool:
+    """A part is said once; inside a subject or a topic "à" and "pour" are ordinary words, unless a colon makes them labels."""
+    inside = name == "to" and bool(found) and found[-1][2] in ("subject", "about")
+    return any(n == name for _, _, n in found) or (inside and not labelled)
 
-# %% ../../nbs/agent/04_bodies.ipynb #e5a7923c
+# %% ../../nbs/agent/04_bodies.ipynb #61743292
+IN_COPY = r" (?:en|in) (?:copie|cc)(?= :| que | qu' | pour | disant| objet| sujet|$)"
+COPIES = (  # "…, Claire en copie" and "avec Claire en copie": the word for it goes before the name
+    (re.compile(rf" (?:et |and )?(?:avec|with) (?=\S+(?: \S+){{0,3}}{IN_COPY})"), " cc "),
+    (re.compile(rf"(?<! cc) (?=\S+{IN_COPY})"), " cc "),
+    (re.compile(rf"(?<=\w){IN_COPY}"), ""),
+)
+
+
 def dictate(
     words: Words,  # the request after its verb
     language: Language,
     name_end: Callable[[str], int] = lambda text: len(text),  # where a name at the beginning of a text ends
 ) -> Dictated:
     """Take a dictated message apart."""
+    for pattern, instead in COPIES:
+        words = edit(words, pattern, instead)
     head, manner, start = split_body(words)
-    body_text = words.cut_to_end(start) if manner in ("literal", "free", "say", "do", "ask") else ""
+    body_text = words.cut_to_end(start) if manner else ""
     parts = split_parts(head, language)
     to = parts.get("to", "")
     if manner is None and to and (end := name_end(to)) < len(to):

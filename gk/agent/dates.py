@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Prefer', 'Rule', 'RULES', 'WEEKDAYS', 'MONTHS', 'DAY', 'MONTH', 'YEAR', 'NUMBER', 'UNIT', 'NAMED_DAYS', 'PAST_WORDS',
-           'NEXT_WORDS', 'SIDE', 'UNITS', 'PERIOD', 'DATE', 'PARTS', 'PART', 'PART_AFTER', 'CLOCK_MARK', 'CLOCK',
-           'RELATIONS', 'RELATION', 'BETWEEN', 'AND', 'AGO', 'ALONE', 'Span', 'Today', 'how_many', 'rule', 'said',
-           'named_day', 'weekday', 'period', 'month', 'year', 'day_of_month', 'numeric', 'distance', 'last_days',
-           'part_of_today', 'single', 'delimited', 'match_date', 'find_dates', 'parse_date']
+           'NEXT_WORDS', 'SIDE', 'UNITS', 'PERIOD', 'IN_MONTH', 'THIRDS', 'DATE', 'PARTS', 'PART', 'PART_AFTER',
+           'CLOCK_MARK', 'CLOCK', 'RELATIONS', 'RELATION', 'BETWEEN', 'BARE_DAY', 'AND', 'AGO', 'WEEK_OF', 'ALONE',
+           'THE_DAY', 'Span', 'Today', 'how_many', 'rule', 'said', 'named_day', 'weekday', 'period', 'month', 'year',
+           'third_of_month', 'day_of_month', 'numeric', 'distance', 'last_days', 'part_of_today', 'single', 'day_alone',
+           'delimited', 'match_date', 'find_dates', 'parse_date']
 
 # %% ../../nbs/agent/02_dates.ipynb #f174cd55
 import calendar
@@ -186,12 +187,15 @@ def period(match: re.Match[str], today: Today) -> Span:
     start = monday if unit in ("week", "weekend") else _month(today.day)
     return _whole(unit, _move(start, unit, _shift(side)), today)
 
-# %% ../../nbs/agent/02_dates.ipynb #41d1e1ea
+# %% ../../nbs/agent/02_dates.ipynb #214c87fc
+IN_MONTH = r"(?:en|in|de|of|(?:(?:au|du|le|ce) )?mois d(?:e|'))"
+
+
 @rule(
-    rf"(?:en|in|de|au mois de|of) {MONTH}(?: (?P<side>dernier|prochain|passe))?",
+    rf"{IN_MONTH} {MONTH}(?: (?P<side>dernier|prochain|passe))?",
     rf"(?P<side>last|next|this) {MONTH}",
     rf"{MONTH} (?P<side>dernier|prochain|passe)",
-    rf"(?:(?:en|in|de|au mois de|of) )?{MONTH} {YEAR}",
+    rf"(?:{IN_MONTH} )?{MONTH} {YEAR}",
 )
 def month(match: re.Match[str], today: Today) -> Span:
     """March, last March, March 2026."""
@@ -211,6 +215,21 @@ def month(match: re.Match[str], today: Today) -> Span:
 def year(match: re.Match[str], today: Today) -> Span:
     """A year by its number."""
     return _whole("year", date(int(match["year"]), 1, 1), today)
+
+# %% ../../nbs/agent/02_dates.ipynb #7b2c989f
+THIRDS = {"debut": 0, "early": 0, "beginning of": 0, "start of": 0, "mi": 1, "mid": 1, "fin": 2, "late": 2, "end of": 2}
+
+
+@rule(rf"(?:(?:la|the|le|a la|at the) )?(?P<third>{_any(THIRDS)}) (?:de )?{MONTH}(?: {YEAR})?")
+def third_of_month(match: re.Match[str], today: Today) -> Span:
+    """The first, middle or last days of a month."""
+    said_year = f" {match['year']}" if match["year"] else ""
+    named = re.compile(rf"en {MONTH}(?: {YEAR})?").match(f"en {match['month']}{said_year}")
+    whole = month(named, today) if named else None
+    assert whole and whole.start and whole.end
+    first, third = whole.start.date(), THIRDS[match["third"]]
+    until = whole.end if third == 2 else today.at(first + timedelta(days=10 * third + 10))
+    return Span(today.at(first + timedelta(days=10 * third)), until)
 
 # %% ../../nbs/agent/02_dates.ipynb #b6fd6179
 DATE = r"(?P<day>\d{1,2}|premier|first)(?: ?(?:er|st|nd|rd|th|e))?"
@@ -249,7 +268,7 @@ def numeric(match: re.Match[str], today: Today) -> Span | None:
         day, month = month, day
     return _date(day, month, int(match["y"]) if match["y"] else None, today)
 
-# %% ../../nbs/agent/02_dates.ipynb #a8e1c20e
+# %% ../../nbs/agent/02_dates.ipynb #faffbe54
 @rule(
     rf"il y a (?:environ )?{NUMBER} {UNIT}",
     rf"{NUMBER} {UNIT} ago",
@@ -275,11 +294,13 @@ def _length(unit: str, number: int) -> timedelta:
 @rule(
     rf"(?:ces |les )?(?:{NUMBER} derni(?:er|ere)s|derni(?:er|ere)s {NUMBER.replace('number', 'number2')}) {UNIT}",
     rf"(?:the |these )?(?:last|past) {NUMBER} {UNIT}",
-    r"(?:ces |les |the |these )?(?:derniers jours|last few days|past few days)",
+    rf"(?:the |these )?(?:last|past) couple of {UNIT}",
+    r"(?:ces |les |the |these )?(?:derniers jours|last few days|past few days)|ces jours ci|il y a quelques jours|a few days ago",
 )
 def last_days(match: re.Match[str], today: Today) -> Span:
-    """The last so many days, weeks, months or years, today included; "a few" is a week."""
-    number, unit = how_many(said(match, "number") or said(match, "number2")) or 7, UNITS[said(match, "unit") or "day"]
+    """The last so many days, weeks, months or years, today included; "a couple" is two, "a few" a week."""
+    few = 2 if "couple" in match.group() else 7
+    number, unit = how_many(said(match, "number") or said(match, "number2")) or few, UNITS[said(match, "unit") or "day"]
     if unit in ("hour", "minute"):
         return Span(today.now - _length(unit, number), today.now)
     first = _move(today.day, unit, -number) + timedelta(days=1)
@@ -351,7 +372,7 @@ def _narrow(span: Span, position: int, text: str, today: Today) -> tuple[Span, i
         return exact, clock.end()
     return span, position
 
-# %% ../../nbs/agent/02_dates.ipynb #cc348899
+# %% ../../nbs/agent/02_dates.ipynb #3f606d7c
 RELATIONS = {
     "depuis": "since", "since": "since", "a partir de": "since", "a partir du": "since", "a compter du": "since",
     "des": "since", "starting": "since", "newer than": "since", "plus recents que": "since", "posterieurs a": "after",
@@ -362,12 +383,16 @@ RELATIONS = {
 }  # fmt: skip
 RELATION = re.compile(rf"(?P<relation>{'|'.join(sorted(RELATIONS, key=len, reverse=True))}) (?:le |la |the |l' )?")
 BETWEEN = re.compile(r"(?:entre|between) (?:le |the )?|(?:from|du|de) (?:the )?")
+BARE_DAY = re.compile(rf"{DATE}(?= (?:et|and|au|to|a) )")
 AND = re.compile(r" (?:et|and|au|a|to|until|jusqu' au) (?:le |the )?")
 AGO = re.compile(rf"{NUMBER} {UNIT}(?!\w)(?! ago)(?: old)?")
+WEEK_OF = re.compile(r"(?:la |the )?(?:semaine d(?:u|e)|week of) (?:the )?")
 
-
+# %% ../../nbs/agent/02_dates.ipynb #95598e26
 def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """The longest single date that starts at a position of folded text, and where it ends."""
+    if (week := WEEK_OF.match(text, position)) and (inside := single(text, week.end(), today)) and inside[0].start:
+        return _whole("week", inside[0].start.date(), today), inside[1]
     best: tuple[Span, int] | None = None
     for pattern, function in RULES:
         match = pattern.match(text, position)
@@ -385,12 +410,22 @@ def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
 
 
 ALONE = re.compile(rf"(?:{MONTH}|{YEAR})(?![\w@-])")
+THE_DAY = re.compile(rf"(?:le |du |(?:on |of |from )?the ){DATE}(?![\w'@/:.%-]| (?:{UNIT}|h|dernier|premier|last|first))")
 
 
+def day_alone(text: str, position: int, today: Today) -> tuple[Span, int] | None:
+    """A day of this month or the last one: "le 5", "on the 3rd". After "lis" it would be a place in a list."""
+    match = THE_DAY.match(text, position)
+    found = _day_of_this_month(ordinal(match["day"]) or int(match["day"]), today) if match else None
+    return (found, match.end()) if match and found else None
+
+# %% ../../nbs/agent/02_dates.ipynb #a47cb510
 def delimited(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """A date after a word that announces one: a month or a year may stand alone there ("depuis janvier", "before 2025")."""
     if found := single(text, position, today):
         return found
+    if announced := day_alone("le " + text[position : position + 40], 0, today):
+        return announced[0], position + announced[1] - 3
     alone = ALONE.match(text, position)
     if not alone:
         return None
@@ -398,28 +433,37 @@ def delimited(text: str, position: int, today: Today) -> tuple[Span, int] | None
     found = single(inner, 0, today)
     return (found[0], alone.end()) if found else None
 
-# %% ../../nbs/agent/02_dates.ipynb #3204866d
+# %% ../../nbs/agent/02_dates.ipynb #a6570bbb
 def _between(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """"entre X et Y", "du X au Y", "from X to Y"."""
     opening = BETWEEN.match(text, position)
     if not opening:
         return None
-    bare = re.compile(rf"{DATE}(?= (?:et|and|au|to|a) )").match(text, opening.end())
+    bare = BARE_DAY.match(text, opening.end())
     first = delimited(text, opening.end(), today) if not bare else None
     end = bare.end() if bare else first[1] if first else 0
     middle = AND.match(text, end) if end else None
     last = delimited(text, middle.end(), today) if middle else None
     if not last or not last[0].start:
         return None
-    if bare and not first:
-        borrowed = ORDINALS.get(bare["day"]) or int(bare["day"])
-        try:
-            first = (today.days(last[0].start.date().replace(day=borrowed)), bare.end())
-        except ValueError:
+    start = first[0].start.date() if first and first[0].start else last[0].start.date()
+    if bare:
+        number = ORDINALS.get(bare["day"]) or int(bare["day"])
+        month = _month(start, -1 if number > start.day else 0)  # "du 28 au 2 mars"
+        if number > calendar.monthrange(month.year, month.month)[1]:
             return None
-    return (Span(first[0].start, last[0].end), last[1]) if first else None
+        return Span(today.at(month.replace(day=number)), last[0].end), last[1]
+    return (Span(_earlier(first[0].start, last[0].start, today), last[0].end), last[1]) if first else None
 
 
+def _earlier(first: datetime | None, last: datetime, today: Today) -> datetime | None:
+    """The beginning of a stretch before its end: "from Friday to Monday", asked on a Sunday, begins nine days ago."""
+    while first and first > last:
+        unit = "week" if first - last < timedelta(days=7) else "year"
+        first = today.at(_move(first.date(), unit, -1), first.time())
+    return first
+
+# %% ../../nbs/agent/02_dates.ipynb #f2c80746
 def match_date(
     text: str,  # folded
     position: int,  # where the date must start
@@ -476,17 +520,21 @@ def parse_date(
         return _alone(alone, today)
     return _library(phrase, today)
 
-# %% ../../nbs/agent/02_dates.ipynb #8319aa1a
+# %% ../../nbs/agent/02_dates.ipynb #881f6936
 def _alone(match: re.Match[str], today: Today) -> Span | None:
     """A month, a year or a day of this month that stands alone in a delimited phrase: "mars", "2025", "the 3rd"."""
     if match["month"]:
         return parse_date(f"en {match['month']}", today.now, today.prefer)
     if match["year"]:
         return _whole("year", date(int(match["year"]), 1, 1), today)
-    number = ordinal(match["day"]) or int(match["day"])
-    for months in (0, 1 if today.prefer == "future" else -1):
+    return _day_of_this_month(ordinal(match["day"]) or int(match["day"]), today)
+
+
+def _day_of_this_month(number: int, today: Today) -> Span | None:
+    """That day of this month, or of the neighbouring one on the preferred side."""
+    for months in (0, 1, 2) if today.prefer == "future" else (0, -1, -2):  # "the 31st" may be two months away
         first = _month(today.day, months)
-        if number <= calendar.monthrange(first.year, first.month)[1]:
+        if 1 <= number <= calendar.monthrange(first.year, first.month)[1]:
             found = first.replace(day=number)
             if (found >= today.day) if today.prefer == "future" else (found <= today.day):
                 return today.days(found)

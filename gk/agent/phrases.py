@@ -18,7 +18,7 @@ from rapidfuzz import fuzz, process
 
 from .words import Language, Words, correct, fold
 
-# %% ../../nbs/agent/06_phrases.ipynb #788b8965
+# %% ../../nbs/agent/06_phrases.ipynb #f4afd37e
 def read_families(text: str) -> dict[str, tuple[str, ...]]:
     """Families from text: a name, a colon, words; phrases of several words between bars."""
     families: dict[str, tuple[str, ...]] = {}
@@ -31,8 +31,8 @@ def read_families(text: str) -> dict[str, tuple[str, ...]]:
 
 FAMILIES_FR = read_families("""
 show: liste listes listez lister listons montre montres montrez montrer affiche affiches affichez afficher donne donnez donner
-    voir vois regarde regardez regarder presente presentez|fais voir|fais moi voir|quels sont|quelles sont|quel est|c' est quoi
-    |sors moi
+    voir vois regarde regardez regarder presente presentez consulte consulter|fais voir|fais moi voir|quels sont|quelles sont
+    |quel est|c' est quoi|sors moi|jette un oeil a|jette un oeil dans
 read: lis lit lire lisez ouvre ouvres ouvrez ouvrir relis relire|fais moi lire|fais lire
 find: cherche cherches cherchez chercher recherche recherches recherchez rechercher trouve trouves trouvez trouver retrouve
     retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe|ou j' ai mis
@@ -44,46 +44,51 @@ reply: reponds repond repondez repondre repondons|fais reponse|ecris en reponse|
 write: ecris ecrit ecrivez ecrire envoie envoies envoyez envoyer redige rediges redigez rediger adresse adresser compose composer
 tell: dis dites dire previens prevenez prevenir avertis avertissez avertir informe informez informer demande demandez demander
     rappelle annonce annoncer|fais savoir|faites savoir
-forward: transfere transferes transferez transferer forwarde fwd partage partager renvoie|fais suivre|faites suivre|faire suivre
+forward: transfere transferes transferez transferer forwarde fwd partage partager renvoie transmets transmettre
+    |fais suivre|faites suivre|faire suivre|fais passer|fais parvenir
 draft: prepare preparez preparer redige rediger ecris ecrire cree creer fais faire enregistre enregistrer commence
 move: deplace deplaces deplacez deplacer mets met mettez mettre range rangez ranger classe classez classer bouge bouger remets
     remettre glisse
 archive: archive archives archivez archiver
 delete: supprime supprimes supprimez supprimer efface effaces effacez effacer jette jetez jeter enleve enlevez enlever vire virer
-    detruis|debarrasse moi de|mets a la corbeille|mets a la poubelle|mettre a la corbeille
+    detruis delete|debarrasse moi de|mets a la corbeille|mets a la poubelle|mettre a la corbeille
 mark: marque marques marquez marquer note notez noter passe passer mets mettre signale signaler considere
 empty: vide vides videz vider purge purger nettoie nettoyer
-make: cree crees creez creer ajoute ajouter fais faire|il me faut
-summary: resume resumes resumez resumer synthetise|fais un resume de|fais moi un resume de|fais un resume du
-    |fais moi un resume du|un resume de|un resume du|fais le point sur
+make: cree crees creez creer ajoute ajouter fais faire|il me faut|il me faudrait
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #bd3912da
+FAMILIES_FR |= read_families("""
+summary: resume resumes resumez resumer synthetise synthese|fais un resume de|fais moi un resume de|fais un resume du
+    |fais moi un resume du|un resume de|un resume du|fais le point sur|fais une synthese de|fais moi un resume
 seen: lu lue lus lues vu vus
 unseen: |non lu|non lue|non lus|non lues|pas lu|pas lus|a lire
 flagged: important importante importants importantes prioritaire suivi favori etoile urgent|a suivre
 unflagged: normal|non important|pas important|sans importance
-thread: fil conversation discussion echange echanges|fil de discussion
+thread: fil conversation discussion echange echanges|fil de discussion|echange de mails|chaine de mails
 spam: spam indesirable indesirables pourriel|un spam|du spam|courrier indesirable
 trash: corbeille poubelle|la corbeille|la poubelle|ma corbeille
 my: mes les tes mon|tous mes|tous les|toutes mes
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #aa6319c9
+# %% ../../nbs/agent/06_phrases.ipynb #1df4e60f
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
 find: find search locate|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
 count: count|how many|how much|number of|the number of|what is the number of
 reply: reply respond answer|write back|reply back|send a reply|send an answer|get back|write a reply
-write: write send compose email mail message
+write: write send compose email mail message drop shoot
 tell: tell ask inform remind notify let
-forward: forward fwd share|pass on|send on|pass along
+forward: forward fwd share relay|pass on|send on|pass along
 draft: draft prepare|write a draft|make a draft|create a draft|save a draft|start a draft
 move: move put file shift transfer
 archive: archive
-delete: delete remove trash erase bin discard|get rid of|throw away|throw out
+delete: delete remove trash erase bin discard del|get rid of|throw away|throw out
 mark: mark set flag report
 empty: empty clear purge clean|clean out|clear out
 make: create make add|set up
-summary: summarize summarise recap tldr|sum up|give me a summary of|a summary of|give a summary of|make a summary of
+summary: summarize summarise recap tldr summary|sum up|give me a summary of|a summary of|give a summary of|make a summary of
 seen: read seen
 unseen: unread unseen new|not read
 flagged: important flagged starred urgent favourite favorite|follow up
@@ -131,7 +136,7 @@ def compile_pattern(pattern: str, language: Language) -> re.Pattern[str]:
                 out.append(" " + re.escape(piece))
     return re.compile("".join(out))
 
-# %% ../../nbs/agent/06_phrases.ipynb #75ee85c1
+# %% ../../nbs/agent/06_phrases.ipynb #657047c0
 @dataclass(frozen=True)
 class Row:
     """One way of asking for something."""
@@ -157,7 +162,7 @@ HEADER = re.compile(r"(?P<intent>\w+) (?P<language>fr|en)(?: (?P<value>\w+))?: (
 
 def read_table(text: str) -> None:
     """Add the rows of a table to ROWS."""
-    joined = re.sub(r"\n +(?=\||=>|→)", " ", re.sub(r",\n +", ", ", text))
+    joined = re.sub(r"\n +(?=\||\[|=>|→)", " ", re.sub(r",\n +", ", ", text))
     for block in re.split(r"\n(?=\w)", joined.strip()):
         first, *examples = block.splitlines()
         header = HEADER.fullmatch(first)
@@ -168,19 +173,24 @@ def read_table(text: str) -> None:
         language: Language = "fr" if header["language"] == "fr" else "en"
         ROWS.append(Row(header["intent"], language, header["pattern"], header["value"] or "", found))
 
-# %% ../../nbs/agent/06_phrases.ipynb #ca360ca3
+# %% ../../nbs/agent/06_phrases.ipynb #8ec14943
 read_table(r"""
-hello fr: (bonjour|bonsoir|salut|coucou|hello|re bonjour) [gk|l' assistant|toi|a tous|a toi]
+hello fr: (bonjour|bonsoir|salut|coucou|hello|re bonjour|yo|salutations) [gk|l' assistant|toi|a tous|a toi]
+    [ca va|comment ca va|comment vas tu|comment allez vous|tu vas bien|vous allez bien|la forme]
+hello fr: (ca va|comment ca va|comment vas tu|comment allez vous|tu vas bien|t' es la|tu es la) [bien|gk]
   bonjour
   Salut !
-hello en: (hello|hi|hey|good morning|good evening|good afternoon|hi there|hey there) [gk|assistant|there]
+hello en: (hello|hi|hey|good morning|good evening|good afternoon|hi there|hey there|morning|hiya|yo) [gk|assistant|there]
+    [how are you|how are you doing|how's it going|what's up]
+hello en: (how are you|how are you doing|how's it going|are you there|sup)
   hello
-thanks fr: [ok|super|parfait|genial|top|tres bien] (merci|merci beaucoup|merci bien|super|parfait|genial|nickel|top
-    |je te remercie|je vous remercie) [a toi|a vous|bien|beaucoup]
+thanks fr: [ok|super|parfait|genial|top|tres bien|cool] (merci|merci beaucoup|merci bien|super|parfait|genial|nickel|top
+    |je te remercie|je vous remercie|bravo|cool|tres bien|c' est parfait|c' est gentil|bien joue|mille mercis)
+    [a toi|a vous|bien|beaucoup|infiniment]
   merci
   merci beaucoup !
-thanks en: [ok|great|perfect|super] (thanks|thank you|thanks a lot|many thanks|great|perfect|cheers|thx
-    |awesome) [very much|so much|a lot]
+thanks en: [ok|great|perfect|super|cool] (thanks|thank you|thanks a lot|many thanks|great|perfect|cheers|thx|ty
+    |awesome|nice|cool|well done|good job|much appreciated) [very much|so much|a lot|a bunch]
   thanks
   thank you very much
 bye fr: (au revoir|a bientot|bonne journee|bonne soiree|bonne nuit|ciao|a plus|a demain|salut a plus)
@@ -189,18 +199,20 @@ bye en: (bye|goodbye|bye bye|see you|see you later|good night|good bye)
   bye
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #6c23017e
+# %% ../../nbs/agent/06_phrases.ipynb #0709dd98
 read_table(r"""
 help fr: (aide|aide moi|a l' aide|au secours|help|de l' aide|besoin d' aide|j' ai besoin d' aide|comment ca marche
     |comment ca fonctionne|mode d' emploi|que sais tu faire|que peux tu faire|que pouvez vous faire
     |que savez vous faire|qu' est ce que tu sais faire|qu' est ce que tu peux faire|qu' est ce que vous savez faire
     |tu sais faire quoi|tu peux faire quoi|que puis je faire|que puis je demander|que puis je te demander|qui es tu
-    |qui etes vous|tu fais quoi) [ici|pour moi]
+    |qui etes vous|tu fais quoi|tu es qui|t' es qui|c' est quoi gk|a quoi tu sers|a quoi sers tu|que fais tu|quoi faire
+    |que faire) [ici|pour moi]
   aide
   que sais-tu faire ?
   qu'est-ce que tu peux faire pour moi ?
 help en: (help|help me|what can you do|what can i do|what can i ask|what can i ask you|what do you do
-    |how does this work|how does it work|who are you|what are you|how do i use this|what are my options) [here
+    |how does this work|how does it work|who are you|what are you|what is gk
+    |what can i say|how do i use this|what are my options) [here
     |for me|you]
   help
   what can you do?
@@ -222,7 +234,7 @@ undo en: (undo|undo that|undo it|revert|put it back|put them back|restore it|res
   undo that
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #8f2ec483
+# %% ../../nbs/agent/06_phrases.ipynb #b97d4d2e
 read_table(r"""
 folders fr: [<show>] [<my>] (dossiers|repertoires)
   liste mes dossiers => list_folders()
@@ -234,14 +246,18 @@ folders en: [<show>] [<my>] (folders|mailboxes)
   show me the folders => list_folders()
 folders en: (what|which) (folders|mailboxes) (do i have|are there|exist)
   which folders do I have? => list_folders()
-make_folder fr: <make> [un|le|mon] [nouveau] (dossier|repertoire) [:] [appele|nomme|qui s' appelle|intitule
-    |pour] [:] {name}
+make_folder fr: [<make>] (un|un nouveau|le) (dossier|repertoire) pour {topic}
+  il me faut un dossier pour les factures => create_folder(name='factures')
+make_folder en: [<make>] (a|a new|the) (folder|mailbox) for {topic}
+  I need a folder for the receipts => create_folder(name='receipts')
+make_folder fr: <make> [un|le|mon] [nouveau] (dossier|repertoire) [:] [appele|nomme|qui s' appelle|qui s' appellera
+    |intitule|du nom de] [:] {name}
   crée un dossier Projets => create_folder(name='Projets')
   créer le dossier « Été 2026 » => create_folder(name='Été 2026')
   ajoute un nouveau dossier appelé Vacances => create_folder(name='Vacances')
 make_folder fr: nouveau dossier [:] {name}
   nouveau dossier : Impôts => create_folder(name='Impôts')
-make_folder en: <make> [a|the|me a] [new] (folder|mailbox) [:] [called|named|for] [:] {name}
+make_folder en: <make> [a|the|me a] [new] (folder|mailbox) [:] [called|named] [:] {name}
   create a folder called Projects => create_folder(name='Projects')
   make a new folder Taxes => create_folder(name='Taxes')
 make_folder en: new folder [:] {name}
@@ -279,7 +295,7 @@ news en: (what's new|what did i miss|what have i missed|did i miss anything|what
   any new mail? => list_emails(unread_only=True)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #fc8fbd43
+# %% ../../nbs/agent/06_phrases.ipynb #6e16365d
 read_table(r"""
 flag fr unseen: <mark> (comme|en) <unseen> {what}
 flag fr unseen: <mark> {what} (comme|en) <unseen>
@@ -304,6 +320,10 @@ flag fr unflagged: <mark> (comme|en) <unflagged>
 flag en unflagged: <mark> as <unflagged> {what}
 flag en unflagged: <mark> {what} [as] <unflagged>
 flag en unflagged: <mark> as <unflagged>
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #8a656faa
+read_table(r"""
 flag fr flagged: <mark> (comme|en) <flagged> {what}
 flag fr flagged: <mark> {what} (comme|en) <flagged>
   marque le mail de Carol comme important
@@ -326,7 +346,7 @@ flag en unflagged: (unstar|unflag|unpin) {what}
 flag en unflagged: (remove|take) the (star|flag) (from|off) {what}
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #85fa14a2
+# %% ../../nbs/agent/06_phrases.ipynb #6aaae912
 read_table(r"""
 empty fr Trash: <empty> [moi] (la|ma) (corbeille|poubelle)
   vide la corbeille => list_emails(folder='Trash', limit=100) → delete_email(ids=['10'])
@@ -337,15 +357,29 @@ empty en Junk: <empty> [the|my] (spam|junk|spam folder|junk folder|junk mail)
 junk fr: <mark> {what} (comme|en) <spam>
   signale le troisième comme spam => list_emails() → move_email(ids=['16'], folder='Junk')
 junk fr: (c' est|ceci est|ce mail est) <spam>
+junk fr: (c' est|voila) <spam> {what}
+junk fr: {what} (c' est|est) <spam>
+  le troisième c'est du spam => list_emails() → move_email(ids=['16'], folder='Junk')
 junk en: <mark> {what} as <spam>
   report the third one as spam => list_emails() → move_email(ids=['16'], folder='Junk')
 junk en: (this|that|it) is <spam>
+junk en: {what} is <spam>
+  the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
 delete en: <move> {what} (to|in|into) <trash>
   move the second one to the trash => list_emails() → delete_email(ids=['17'])
 delete fr: <delete>
 delete en: <delete>
+restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir|ressors|sors|remets|remettre) {what} (de la corbeille
+    |des indesirables|des spams|des archives|dans la boite de reception|dans ma boite)
+restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir) {what}
+  récupère le dernier mail supprimé => list_emails(folder='Trash', limit=1) → move_email(ids=['10'], folder='INBOX')
+restore en: (restore|recover|undelete|bring back|put back|take|get) {what} (from the trash|out of the trash|from the bin
+    |out of the bin|from spam|out of spam|from junk|out of junk|from the archive|to the inbox|to my inbox|in the inbox
+    |back in the inbox|back to the inbox)
+restore en: (restore|recover|undelete|bring back|put back) {what}
+  restore the last deleted email => list_emails(folder='Trash') → move_email(ids=['10'], folder='INBOX')
 folder_change fr: <delete> [le|mon|ce|un] (dossier|repertoire) {name}
 folder_change fr: (renomme|renommer|renommez) {name}
   renomme le dossier Famille en Maison
@@ -384,15 +418,16 @@ move en: <move> {what} (to|into|in|under) [the|my] [folder] {folder}
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #55e709e5
+# %% ../../nbs/agent/06_phrases.ipynb #1c1dc727
 read_table(r"""
 summary_with fr: <summary> [le|la|l'|les|mes|ma|mon|du|de la|nos] [derniere|dernier] <thread> (avec|de|d'|entre moi et) {who}
   résume la conversation avec Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
-summary_about fr: <summary> [le|la|l'|les|mes] <thread> (sur|a propos de|au sujet de|concernant) [le|la|l'
-    |les] {topic}
+summary_about fr: <summary> [de] [le|la|l'|les|mes|du] <thread> (sur|a propos de|au sujet de|concernant|du|des|de la|de l')
+    [le|la|l'|les] {topic}
   résume le fil sur la réunion => search_emails(query='réunion', limit=10) → summarize_thread(id='18')
 summary fr: <summary> [le|la|l'|ce|cet|cette] <thread>
-summary fr: <summary> {what}
+summary fr: de quoi (ca parle|parle t il|parle t elle|il parle|il s' agit|s' agit il|parle ce mail|parle ce message)
+summary fr: <summary> [de|du|d'] {what}
   résume le premier => list_emails() → summarize_thread(id='18')
   fais-moi un résumé du mail de Carol => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
 summary_with en: <summary> [the|my|our] [last|latest] <thread> (with|from) {who}
@@ -404,7 +439,8 @@ summary fr: de quoi (parle|parlent|traite|il s' agit dans) {what}
   de quoi parle le mail de Carol ? => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
 summary en: (what is|what's) {what} about
   what is Carol's mail about? => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
-summary en: <summary> {what}
+summary en: <summary> [of] {what}
+  tldr of the second one => list_emails() → summarize_thread(id='17')
   summarize the first one => list_emails() → summarize_thread(id='18')
 """)
 
@@ -432,10 +468,12 @@ reply fr: <reply>
 reply en: <reply>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #702e5931
+# %% ../../nbs/agent/06_phrases.ipynb #f58d0ba0
 read_table(r"""
 forward fr: <forward>
 forward en: <forward>
+forward en: (pass|send|hand) {what} (on|along|over) {message}
+  pass the second one on to Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
 forward fr: <forward> {message}
   transfère le deuxième à Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
   fais suivre le mail de Carol à bob@example.test
@@ -452,14 +490,24 @@ draft fr: [<draft>] [moi] [un|une|le] (brouillon|projet) [de|d'] [mail|message|r
     => create_draft(to=['bob@example.test'], subject='À jeudi', body='À jeudi.')
   brouillon à Carol objet « Cotisation » : je paierai lundi
     => create_draft(to=['carol@club.example'], subject='Cotisation', body='Je paierai lundi.')
+draft fr: [<draft>] [moi] (un|le|un nouveau) brouillon [de mail|de message]
+draft en: (prepare|write|make|create|save|start|begin) (a|a new) draft
 draft en: <draft> [me] [a|an] [mail|message|reply|email|note|draft] [for|to] {message}
   draft a mail to Bob: see you Thursday
     => create_draft(to=['bob@example.test'], subject='See you Thursday', body='See you Thursday.')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #04d637b2
+# %% ../../nbs/agent/06_phrases.ipynb #1ce09726
 read_table(r"""
+letter fr: {message}
+  à : Bob, objet : Clés, texte : sous le pot
+    => send_email(to=['bob@example.test'], subject='Clés', body='Sous le pot.')
+letter en: {message}
+  subject: Keys, to: Bob, text: under the mat
+    => send_email(to=['bob@example.test'], subject='Keys', body='Under the mat.')
 send_this fr: (envoie|envoyer|envoyez|renvoie) {message}
+  envoie le devis à Bob
+    => search_emails(query='devis', limit=10) → forward_email(id='14', to=['bob@example.test'])
   envoie le deuxième à Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
 send_this en: (send|email) {message}
   send the second one to Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
@@ -477,6 +525,10 @@ write en: <write> {message}
   send a mail to Bob about the meeting: see you Monday
     => send_email(to=['bob@example.test'], subject='The meeting', body='See you Monday.')
   email Bob: call me => send_email(to=['bob@example.test'], subject='Call me', body='Call me.')
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #7f1334ed
+read_table(r"""
 thank fr: (remercie|remercier|remerciez) {message}
   remercie Bob pour les photos
     => send_email(to=['bob@example.test'], subject='Merci pour les photos', body='Merci pour les photos.')
@@ -487,6 +539,8 @@ tell fr: <tell> {message}
   dis à Bob que j'arrive => send_email(to=['bob@example.test'], subject="J'arrive", body="J'arrive.")
   préviens Carol que je serai absent
     => send_email(to=['carol@club.example'], subject='Je serai absent', body='Je serai absent.')
+tell en: say {message}
+  say hello to Bob => send_email(to=['bob@example.test'], subject='Hello', body='Hello.')
 tell en: <tell> {message}
   tell Bob I'm late => send_email(to=['bob@example.test'], subject="I'm late", body="I'm late.")
   let Carol know that I paid => send_email(to=['carol@club.example'], subject='I paid', body='I paid.')
@@ -500,12 +554,27 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #fd60dbb4
+# %% ../../nbs/agent/06_phrases.ipynb #b27591e2
 read_table(r"""
+sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis|transfere
+    |adresse|fait suivre|partage) [des|du|de la|de l'|un|une|le|la|les] {what}
+  est-ce que Bob m'a envoyé des photos ? => search_emails(query='photos', sender='Bob')
+sent_me en: (did|has|have) {who} (send|sent|share|shared|forward|forwarded) [me|us] [a|an|the|any|some] {what}
+  did Bob send me any photos? => search_emails(query='photos', sender='Bob')
 wrote_to fr: (qu' ai je|qu' est ce que j' ai|qu' est ce que je lui ai) (ecrit|dit|envoye|repondu) (a|au) {who}
   qu'ai-je écrit à Bob ? => search_emails(folder='Sent', recipient='Bob')
 wrote_to en: what (did i|have i) (write|say|send|written|said|sent) to {who}
   what did I write to Bob? => search_emails(folder='Sent', recipient='Bob')
+sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) (envoye|ecrit|repondu) {what}
+  ai-je envoyé un mail à Bob ? => search_emails(folder='Sent', recipient='Bob')
+  qu'ai-je envoyé la semaine dernière ?
+    => search_emails(folder='Sent', since='2026-02-23T00:00:00+01:00', before='2026-03-02T00:00:00+01:00')
+sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|emailed) {what}
+  did I send anything to Bob? => search_emails(folder='Sent', recipient='Bob')
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #9f2253d5
+read_table(r"""
 more fr: (la suite|suite|encore|plus|la page suivante|page suivante|montre la suite|montre en plus|montre m' en plus|voir plus
     |voir la suite|affiche la suite|les plus anciens|montre les plus anciens|plus anciens|les mails plus anciens)
   la suite
@@ -526,6 +595,10 @@ files fr: (ouvre|ouvrir|telecharge|telecharger|montre|affiche|voir|donne) [moi] 
   ouvre la pièce jointe
 files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|attachments|attached file|attached files)
   download the attachment
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #86136670
+read_table(r"""
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
 from fr: (que|qu' est ce que|qu') (m' a|me|a) (dit|ecrit|repondu|veut|envoye) {who}
@@ -534,6 +607,8 @@ from fr: (qu' est ce que|qu' est ce qu') {who} (m' a|a|me) [dit|ecrit|repondu|ve
   qu'est-ce que Bob m'a écrit ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
 from en: what (did|does|has) {who} (say|write|want|said|written|wrote|send|sent|reply|replied) [me|to me|back]
   what did Bob say? => search_emails(sender='Bob', limit=10) → read_email(id='18')
+from en: what (did|does|has) {who} (say|write|said|written|wrote|reply|replied|think) [me|to me|back] {more}
+  what did Bob say about the photos? => search_emails(query='photos', sender='Bob', limit=10) → read_email(id='15')
 did fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|a t il|a t elle|m' a|a) [deja|enfin|bien] (ecrit
     |repondu|envoye un mail|envoye un message)
   est-ce que Bob m'a écrit ? => search_emails(sender='Bob', limit=10)
@@ -541,6 +616,8 @@ did fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|a t il|a t elle|m' 
 did fr: (ai je|j' ai|as tu|est ce que j' ai) (recu|eu) (une reponse|des nouvelles|un mail|un message
     |quelque chose) (de|d') {who}
   ai-je reçu une réponse de Bob ? => search_emails(sender='Bob', limit=10)
+did fr: (des nouvelles|du nouveau|un mot|une reponse|un retour|un signe) (de|d'|de la part de) {who}
+  des nouvelles de Carol ? => search_emails(sender='Carol', limit=10)
 did en: (did|has|have) {who} (write|written|reply|replied|answer|answered|email|emailed|mailed|respond|responded
     |wrote) [to me|me|back] [yet|already]
   did Bob write? => search_emails(sender='Bob', limit=10)
@@ -554,7 +631,7 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #db48ac87
+# %% ../../nbs/agent/06_phrases.ipynb #f34fb169
 read_table(r"""
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
@@ -566,6 +643,8 @@ show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|w
 show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|what did i receive|what came in
     |what arrived) {what}
   who wrote to me yesterday? => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
+show fr: ((j' ai|t' as|tu as|on a) [recu] quoi (comme|en)|(qu' est ce que j' ai|qu' ai je) [recu] comme) {what}
+  j'ai quoi comme mails non lus ? => list_emails(unread_only=True)
 show fr: (liste|lister|montre|affiche)
 show en: (list|show)
 show fr: (quels|quelles) {what}
@@ -637,15 +716,16 @@ name en: {what}
   inbox => list_emails(folder='INBOX')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #21df3539
+# %% ../../nbs/agent/06_phrases.ipynb #9f147926
 COURTESY = r"""
 bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et|and|puis|so|now|well|maintenant|gk|assistant
 |s' il te plait|s' il vous plait|stp|svp|please|merci de|veuillez|je te prie de|kindly|just
+|dis moi|dites moi|tell me|yo|si possible|if possible|serait il possible de|est il possible de|c' est possible de|on peut|peut on
 |(?:est ce que )?(?:tu peux|vous pouvez|tu pourrais|vous pourriez)|peux tu|pouvez vous|pourrais tu|pourriez vous|saurais tu
-|veux tu|voulez vous|il faut(?: que tu)?|j' ai besoin de
+|veux tu|voulez vous|il faut(?: que tu)?|j' ai besoin d(?:e|')
 |(?:je |j' )(?:voudrais|aimerais|veux|souhaite|souhaiterais|aimerai|dois|peux)(?: bien)?(?: que tu| que vous| savoir)?
 |can you|could you|would you|will you|can i|could i|may i|i want(?: you)? to|i would like(?: to)?|i'd like(?: to)?|i need(?: to)?
-|i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
+|i wanna|i'd love to|can we|could we|i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
 """
 COURTESY_FRONT = re.compile(rf"^(?:{COURTESY.replace(chr(10), '')}) +(?=\S)")
 PLEASE_BACK = re.compile(
@@ -664,7 +744,7 @@ def without_courtesy(words: Words, thanks: bool = False) -> Words:
         words = words.part(0, back.start())
     return words
 
-# %% ../../nbs/agent/06_phrases.ipynb #f9139450
+# %% ../../nbs/agent/06_phrases.ipynb #b1644af7
 MOST = 600  # folded characters that patterns look at; a longer request is a dictated text, its end is cut from the original
 FURTHER_WORDS = """
 piece pieces jointe jointes attachment attachments semaine derniere mois dernier annee hier demain aujourd'hui lundi
@@ -675,7 +755,7 @@ about concernant propos courriel courriels message messages email emails mail ma
 quatrieme premier second third first suivant precedent
 """
 
-
+# %% ../../nbs/agent/06_phrases.ipynb #e7d170c9
 @cache
 def vocabulary() -> tuple[str, ...]:
     """Every word that patterns and conditions know, for the repair of typos."""
@@ -692,7 +772,7 @@ def repairs() -> tuple[str, ...]:
     """What a typo may be repaired to: words long enough to be recognised."""
     return (*(w for w in vocabulary() if len(w) >= 5), *SHORT)
 
-
+# %% ../../nbs/agent/06_phrases.ipynb #8430ae56
 def candidates(
     words: Words,
     protected: Collection[str] = (),  # words of known names

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['Plan', 'Lookup', 'Purpose', 'UNTOUCHED', 'MANY', 'ME', 'PLANS', 'SENDING', 'Question', 'Reply', 'Said', 'Job',
            'checked', 'items_in', 'more_in', 'mail_call', 'Found', 'find', 'find_otherwise', 'usual', 'which',
-           'this_one', 'unambiguous', 'one', 'fetched', 'nth', 'at_place', 'neighbour', 'several', 'recipients',
+           'this_one', 'unambiguous', 'one', 'fetched', 'nth', 'at_place', 'neighbour', 'several', 'sure', 'recipients',
            'somebody', 'settle', 'plan', 'courtesy', 'helping', 'showing', 'continuing', 'reading', 'counting', 'news',
            'heard_from', 'summing_up', 'who_sent', 'attached', 'deleting', 'nothing', 'emptying', 'filing', 'moving_to',
-           'moving', 'flagging', 'folders', 'making_folder', 'undoing', 'body_of', 'sent', 'replying', 'forwarding',
-           'subject_of', 'writing', 'not_understood', 'run']
+           'restoring', 'moving', 'flagging', 'folders', 'making_folder', 'undoing', 'body_of', 'sent', 'replying',
+           'forwarding', 'subject_of', 'writing', 'not_understood', 'run']
 
 # %% ../../nbs/agent/10_plans.ipynb #e14c02ba
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -263,12 +263,17 @@ def neighbour(job: Job, step: int) -> Item:
         raise job.stop("il n'y en a pas d'autre dans la liste.", "there is no other one in the list.")
     return job.scene.shown[at + step]
 
-# %% ../../nbs/agent/10_plans.ipynb #d14721b2
+# %% ../../nbs/agent/10_plans.ipynb #0cf750ec
 MANY = 20
 
 
-def several(job: Job, target: Target, doing: tuple[str, str]) -> Lookup:
-    """All the mails a target points at, to be changed. `doing` says what: ("supprimer", "delete")."""
+def several(
+    job: Job,
+    target: Target,
+    doing: tuple[str, str],  # ("les supprimer", "delete them")
+    beside: str = "",  # a folder whose mail is not meant: it is already where it is to go
+) -> Lookup:
+    """All the mails a target points at, to be changed."""
     wanted, shown = target.wanted, list(job.scene.shown)
     if not target.many:
         return [(yield from one(job, target, "change"))]
@@ -282,17 +287,28 @@ def several(job: Job, target: Target, doing: tuple[str, str]) -> Lookup:
     if not (wanted.narrows or wanted.folder or wanted.limit):
         raise job.stop("lesquels ? Par exemple « les mails de Bob » ou « les 3 premiers ».",
                  "which ones? For example “mails from Bob” or “the first 3”.")  # fmt: skip
-    if wanted.narrows:
-        found = yield from find(job, wanted, wanted.limit or 100)
-    else:
-        result = checked(job, (yield mail_call(wanted, wanted.limit or 100)))
+    limit = 100 if beside else wanted.limit or 100
+    if wanted.narrows and not wanted.only_when:
+        found = yield from find(job, wanted, limit)
+    else:  # "everything older than a year" means the inbox, not the archive
+        result = checked(job, (yield mail_call(wanted, limit)))
         found = Found(items_in(result), more_in(result))
-    items = usual(found.items, wanted)
-    if (found.loose or len(items) > MANY) and items and not job.request.filled.get("confirm"):
-        said = messages(job.voice, len(items), more=found.more) + (conditions(job.voice, wanted) if not found.loose else "")
-        about = job.voice(f" parlent de « {plain(wanted.sender)} »", f" mention “{plain(wanted.sender)}”") if found.loose else ""
-        raise job.asks("confirm", f"{said}{about} : {doing[0]} ?", f"{said}{about}: {doing[1]}?")
+    items = [i for i in usual(found.items, wanted) if wanted.folder or i.folder != beside][: wanted.limit or None]
+    if (found.loose or target.loose or len(items) > MANY) and items and not job.request.filled.get("confirm"):
+        raise sure(job, wanted, replace(found, items=items), doing)
     return items
+
+
+def sure(job: Job, wanted: Wanted, found: Found, doing: tuple[str, str]) -> Said:
+    """To be raised: so many mails, really? Found by their words only, they are said to mention them."""
+    count = messages(job.voice, len(found.items), more=found.more)
+    fr, en = doing if len(found.items) > 1 else (doing[0].replace("les ", "le ", 1), doing[1].replace("them", "it"))
+    if found.loose:
+        verb = job.voice("parlent" if len(found.items) > 1 else "parle", "mention" if len(found.items) > 1 else "mentions")
+        words = plain(wanted.sender or wanted.query)
+        return job.asks("confirm", f"{count} {verb} de « {words} » : {fr} ?", f"{count} {verb} “{words}”: {en}?")
+    said = count + conditions(job.voice, wanted)
+    return job.asks("confirm", f"{said} : {fr} ?", f"{said}: {en}?")
 
 # %% ../../nbs/agent/10_plans.ipynb #70ce21bb
 ME = ("moi", "me", "myself", "moi meme", "a moi", "to me", "a moi meme")
@@ -305,7 +321,7 @@ def recipients(job: Job, text: str) -> Generator[ToolCall, Message, list[Person]
         people.append((yield from somebody(job, name)))
     return list(once(people))
 
-# %% ../../nbs/agent/10_plans.ipynb #ef249206
+# %% ../../nbs/agent/10_plans.ipynb #43d33902
 def somebody(job: Job, name: str) -> Generator[ToolCall, Message, Person]:
     """The one person of that name."""
     slot = f"who:{fold(name)}"
@@ -316,10 +332,10 @@ def somebody(job: Job, name: str) -> Generator[ToolCall, Message, Person]:
         return Person("", address)
     if read_words(name).folded in ME:
         return job.scene.situation.me
-    found = match_people(name, job.scene.situation.contacts)
+    found = match_people(name, (p for p in job.scene.situation.contacts if p.address))
     if not found.exact:
         result = checked(job, (yield ToolCall("search_emails", {"sender": bare(read_words(name)), "limit": 20})))
-        wrote = match_people(name, (i.sender for i in items_in(result)))
+        wrote = match_people(name, (i.sender for i in items_in(result) if i.sender.address))
         found = wrote if wrote.exact else Matches(near=found.near)
     if len(found.exact) == 1:
         return found.exact[0]
@@ -339,7 +355,7 @@ def settle(job: Job, name: str, slot: str, found: Matches) -> Said:
     return job.asks(slot, f"je ne connais personne du nom de « {plain(name)} ». Quelle est son adresse ?",
                     f"I know nobody called “{plain(name)}”. What is the address?")  # fmt: skip
 
-# %% ../../nbs/agent/10_plans.ipynb #b3e0ce1c
+# %% ../../nbs/agent/10_plans.ipynb #56303041
 PLANS: dict[str, Callable[[Job], Plan]] = {}
 
 
@@ -353,7 +369,7 @@ def plan(*intents: str) -> Callable[[Callable[[Job], Plan]], Callable[[Job], Pla
     return add
 
 
-@plan("hello", "thanks", "bye", "yes", "no", "attach", "folder_change")
+@plan("hello", "thanks", "bye", "yes", "no", "attach", "folder_change", "marks")
 def courtesy(job: Job) -> Plan:
     """Small talk, and what cannot be done yet."""
     name = job.scene.situation.me.name.split(" ")[0]
@@ -366,6 +382,10 @@ def courtesy(job: Job) -> Plan:
         "no": ("d'accord.", "all right."),
         "attach": ("je ne sais pas encore joindre un fichier. Je peux transférer un message avec ses pièces jointes.",
                    "I cannot attach a file yet. I can forward a message with its attachments."),
+        "marks": ("je ne sais pas chercher par étoile, ni les messages déjà lus. Je sais chercher les non lus, par personne,"
+                  " par mots, par date ou avec pièce jointe.",
+                  "I cannot search for starred or read messages. I can search for unread ones, by person, by words, by date,"
+                  " or with attachments."),
         "folder_change": ("je ne sais pas encore supprimer ou renommer un dossier.", "I cannot delete or rename a folder yet."),
     }  # fmt: skip
     return job.says(*(text.replace("  ", " ") for text in texts[job.request.intent]))
@@ -521,22 +541,26 @@ def attached(job: Job) -> Plan:
         return job.says("ce message n'a pas de pièce jointe.", "this message has no attachments.")
     return job.says("les pièces jointes sont sous le texte du message.", "the attachments are below the text of the message.")
 
-# %% ../../nbs/agent/10_plans.ipynb #f4c55b2d
+# %% ../../nbs/agent/10_plans.ipynb #fde8c56a
 @plan("delete")
 def deleting(job: Job) -> Plan:
     """To the Trash; what is in the Trash goes for good, and the policy asks."""
-    items = yield from several(job, job.request.target or Target("this"), ("les supprimer", "delete them"))
+    target = job.request.target or Target("this")
+    items = yield from several(job, target, ("les supprimer", "delete them"))
     if not items:
         return nothing(job)
+    if target.loose and not target.many and not job.request.filled.keys() & {"confirm", "which"}:
+        said = one_mail(job.voice, items[0])  # found by its words only
+        raise job.asks("confirm", f"{said} : le supprimer ?", f"{said}: delete it?", which=items[0])
     result = checked(job, (yield ToolCall("delete_email", {"ids": [i.id for i in items]})))
     count = messages(job.voice, len(items))
     if isinstance(result.structured, Mapping) and result.structured.get("for_good"):
         s = "s" if len(items) > 1 else ""
         return job.says(f"{count} supprimé{s} pour de bon.", f"{count} deleted for good.")
-    return job.says(f"{count} à la corbeille. « Annule » pour revenir en arrière.",
+    return job.says(f"{count} mis à la corbeille. « Annule » pour revenir en arrière.",
                     f"{count} moved to the trash. “Undo” brings it back.")  # fmt: skip
 
-# %% ../../nbs/agent/10_plans.ipynb #da1eb6af
+# %% ../../nbs/agent/10_plans.ipynb #55a55b84
 def nothing(job: Job) -> Reply:
     """There is no such mail."""
     return Reply(listed(job.voice, [], (job.request.target or Target("all")).wanted, False))
@@ -565,12 +589,18 @@ def filing(job: Job) -> Plan:
 
 def moving_to(job: Job, name: str) -> Plan:
     """Some mails to a folder that exists."""
-    items = yield from several(job, job.request.target or Target("this"), ("les déplacer", "move them"))
+    items = yield from several(job, job.request.target or Target("this"), ("les déplacer", "move them"), beside=name)
     if not items:
         return nothing(job)
     checked(job, (yield ToolCall("move_email", {"ids": [i.id for i in items], "folder": name})))
     count, place = messages(job.voice, len(items)), folder(job.voice, name)
-    return job.says(f"{count} maintenant dans {place}.", f"{count} now in {place}.")
+    return job.says(f"{count} déplacé{'s' if len(items) > 1 else ''} dans {place}.", f"{count} moved to {place}.")
+
+
+@plan("restore")
+def restoring(job: Job) -> Plan:
+    """Back to the inbox, from the Trash or the junk folder."""
+    return (yield from moving_to(job, "INBOX"))
 
 # %% ../../nbs/agent/10_plans.ipynb #a1904bcd
 @plan("move")
@@ -657,7 +687,7 @@ def undoing(job: Job) -> Plan:
     count = messages(job.voice, len(args["ids"]))
     return job.says(f"c'est annulé : {count}.", f"undone: {count}.")
 
-# %% ../../nbs/agent/10_plans.ipynb #2de915da
+# %% ../../nbs/agent/10_plans.ipynb #bca926f7
 def body_of(job: Job, whom: str, **known: Any) -> str:
     """The text of the message, or a question for it."""
     body = job.request.dictated.body or job.request.filled.get("body", "")
@@ -675,7 +705,9 @@ def sent(job: Job, result: Message) -> Reply:
         return job.says(f"le message n'est pas parti : {why}", f"the message was not sent: {why}")
     checked(job, result)
     raw = result.structured.get("recipients") if isinstance(result.structured, Mapping) else None
-    people = [Person(str(p.get("name") or ""), str(p.get("address"))) for p in raw or () if isinstance(p, Mapping)]
+    names = {p.address.casefold(): p.name for p in job.scene.situation.contacts}
+    told = [(str(p.get("name") or ""), str(p.get("address"))) for p in raw or () if isinstance(p, Mapping)]
+    people = [Person(name or names.get(address.casefold(), ""), address) for name, address in told]
     whom = enumeration(job.voice, [called(p, full=True) for p in people])
     return job.says(f"c'est envoyé à {whom}.", f"sent to {whom}.") if whom else job.says("c'est envoyé.", "sent.")
 
@@ -690,11 +722,11 @@ def replying(job: Job) -> Plan:
         args["reply_all"] = True
     return sent(job, (yield ToolCall("reply_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #4db4edbb
+# %% ../../nbs/agent/10_plans.ipynb #d1851c01
 @plan("forward")
 def forwarding(job: Job) -> Plan:
     """Pass a mail on."""
-    item = yield from one(job, job.request.target or Target("this"))
+    item = yield from one(job, job.request.target or Target("this"), "change")
     to = job.request.to or job.request.filled.get("to", "")
     if not to:
         raise job.asks("to", "à qui le transférer ?", "to whom?", which=item)

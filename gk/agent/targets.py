@@ -5,23 +5,23 @@
 # %% auto #0
 __all__ = ['FOLDERS', 'NOUN', 'FILE', 'MARKS', 'SEVERAL', 'COUNTED', 'OPENINGS', 'RELATIVE', 'RELATIVE_BARE', 'SPECIAL',
            'ARTICLES', 'DATE_LEAD', 'QUOTES', 'PARTICLES', 'Handler', 'CONTENT', 'Head', 'ONE', 'ORDINAL', 'THE',
-           'NUMBERED', 'MORE', 'OF_LIST', 'HOW_MANY', 'HEADS', 'POSSESSIVE', 'NAME_S', 'PRONOUN', 'PRONOUNS', 'LONGEST',
-           'Wanted', 'folder_name', 'Reader', 'read_wanted', 'bare', 'Target', 'read_target', 'Item', 'read_person',
-           'read_item', 'fits', 'newest']
+           'NUMBERED', 'MORE', 'FROM', 'OF_LIST', 'HOW_MANY', 'HEADS', 'POSSESSIVE', 'NAME_S', 'PRONOUN', 'PRONOUNS',
+           'LONGEST', 'RANGE', 'Wanted', 'folder_name', 'Reader', 'read_wanted', 'bare', 'Target', 'read_target',
+           'Item', 'read_person', 'read_item', 'fits', 'newest']
 
-# %% ../../nbs/agent/05_targets.ipynb #aeb0797c
+# %% ../../nbs/agent/05_targets.ipynb #382cad9f
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from .dates import Today, match_date
+from .dates import MONTHS, Span, Today, day_alone, match_date
 from .model import Person
 from .people import match_people, name_words
 from .words import COUNTS, ORDINALS, Words, count, fold, language_of, ordinal
 
-# %% ../../nbs/agent/05_targets.ipynb #58bad37b
+# %% ../../nbs/agent/05_targets.ipynb #50ec36e6
 @dataclass(frozen=True)
 class Wanted:
     """Conditions on mail."""
@@ -46,11 +46,17 @@ class Wanted:
         texts, dates = (self.sender, self.recipient, self.subject, self.query), (self.since, self.before)
         return any(texts) or any(dates) or self.unread or self.attachment
 
+    @property
+    def only_when(self) -> bool:
+        """True when nothing but a date or "unread" narrows it: "everything older than two weeks"."""
+        return self.narrows and not (self.sender or self.recipient or self.subject or self.query or self.attachment)
 
+# %% ../../nbs/agent/05_targets.ipynb #cac37aa9
 FOLDERS: dict[str, str] = {
     "boite de reception": "INBOX", "boite d' arrivee": "INBOX", "inbox": "INBOX", "reception": "INBOX",
     "courrier entrant": "INBOX",
-    "corbeille": "Trash", "poubelle": "Trash", "trash": "Trash", "bin": "Trash", "deleted items": "Trash",
+    "corbeille": "Trash", "poubelle": "Trash", "supprime": "Trash", "supprimes": "Trash",
+    "efface": "Trash", "deleted": "Trash", "trash": "Trash", "bin": "Trash", "deleted items": "Trash",
     "brouillons": "Drafts", "brouillon": "Drafts", "drafts": "Drafts", "draft": "Drafts",
     "envoyes": "Sent", "elements envoyes": "Sent", "messages envoyes": "Sent", "sent": "Sent", "sent mail": "Sent",
     "boite d' envoi": "Sent", "outbox": "Sent", "sent items": "Sent",
@@ -76,17 +82,19 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-# %% ../../nbs/agent/05_targets.ipynb #b499e751
+# %% ../../nbs/agent/05_targets.ipynb #393a38c8
 MARKS = _compiled(
     r"(?![\w'])",
-    ("unread", r"""(?:que je n' ai |qui (?:ne )?sont )?(?:pas (?:encore )?|non )lue?s?|non lues?|a lire|unread|unopened
-        |not (?:yet )?read|(?:that )?i have(?:n't| not) (?:yet )?read(?: yet)?|nouveaux?|nouvelles?|new"""),
+    ("unread", r"""(?:que (?:je n' ai|j' ai) |qui (?:ne )?sont |jamais )?(?:(?:pas|jamais) (?:encore )?|non )(?:lu|vu|ouvert)e?s?
+        |a lire|unread|unopened|(?:not (?:yet )?|never )(?:read|opened|seen)
+        |(?:that )?i(?: have(?:n't| not)| never|'ve not| did ?n't) (?:yet )?(?:read|open(?:ed)?|seen?)(?: yet)?
+        |nouveaux?|nouvelles?|new"""),
     ("attachment", rf"""(?:qui (?:a|ont) |avec |with |that (?:have|has) |having |ayant )
         (?:un |une |des |l' |la |les |an? |any |the |some )?{FILE}"""),
     ("other", r"(?:deja )?(?:lue?s|vus)|(?:already )?(?:read|seen)|importante?s?|starred|flagged|etoiles|suivis|prioritaires"),
     ("attachment", rf"(?:les |mes |des |the |my |all )*{FILE}(?= (?:from|de|d'|du|that|que)\b)"),
     ("in_subject", r"(?:dans|in) (?:les |l' |le |the )?(?:objets?|sujets?|titres?|subjects?|titles?)(?: lines?)?"),
-    ("sent", r"que j' ai (?:envoyes?|ecrits?)|(?:that )?i(?: have)? (?:sent|wrote)|envoyes? par moi"),
+    ("sent", r"(?:ce )?que j' ai (?:envoye|ecrit)e?s?|(?:that )?i(?: have)? (?:sent|wrote|written)|envoyes? par moi|sent by me"),
     ("noise", NOUN),
     ("noise", rf"(?:dans|in) (?:tous |toute |all )?(?:mes|les|mon|ma|my|the) {NOUN}"),
     ("noise", r"le|la|l'|les|des|du|de|un|une|mes|mon|moi|me|tous|toutes|tout|ce|ces|ou|et|aussi|encore|dans|dedans|ici"),
@@ -94,8 +102,9 @@ MARKS = _compiled(
     ("noise", r"recus?|received|arrives?|derniere?s?|recente?s?|plus recents|latest|last|recent|newest"),
     ("noise", r"que j' ai|que je|j' ai|ai je|y a t il|il y a|ils?|elles?|qui (?:m' )?(?:est|sont|a|ont)(?: ete)?|sont|est"),
     ("noise", r"did i (?:get|receive)|have i (?:got|received)"),
+    ("noise", r"there s|where|ou|whose|comme|quoi|pour l' instant|right now|ai|m' a|on m' a|recu par moi"),
     ("noise", r"i have|i got|i' ve|do i have|have i got|are there|that (?:are|were|is)|which (?:are|were)|are|is"),
-    ("noise", r"anything|something|stuff|quelque chose|des choses|pour moi|for me"),
+    ("noise", r"anything|something|stuff|quelque chose|qqch|qqc|des choses|pour moi|for me|dans ma boite(?: mail)?"),
     ("noise", r"svp|stp|s' il te plait|s' il vous plait|please|thanks"),
 )  # fmt: skip
 SEVERAL = "|".join(word for word in COUNTS if word not in ("un", "une", "one"))
@@ -106,7 +115,7 @@ COUNTED = re.compile(
     r")(?![\w'])"
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #7b29b2fd
+# %% ../../nbs/agent/05_targets.ipynb #52c531a9
 OPENINGS = _compiled(
     r"(?= )",
     ("sender", r"""de la part d(?:e|u|es|')|(?:qui )?(?:envoyes?|ecrits?|recus?|adresses?|expedies?) (?:par|de|d')
@@ -115,7 +124,7 @@ OPENINGS = _compiled(
         |(?:that (?:come|came|are|were) |sent |received |coming )?from|(?:sent |written )?by"""),
     ("recipient", r"(?:envoyes?|ecrits?|adresses?|destines?) (?:a|au|aux|pour)|a|au|aux|pour"),
     ("recipient", r"(?:sent |addressed |written )to|to|for"),
-    ("subject", r"""(?:dont |avec |ayant |who?se |with )?(?:pour |comme |l' |le |la |the |a |as )?
+    ("subject", r"""(?:dont |avec |ayant |who?se |with |where |ou )?(?:pour |comme |l' |le |la |the |a |as )?
         (?:objet|sujet|subject|titre|title)(?: (?:est|is|contient|contains|parle de))?(?: :)?"""),
     ("subject", r"(?:intitules?|titled|entitled|called|nommes?)(?: :)?"),
     ("query", r"a propos d(?:e|u|es|')|au sujet d(?:e|u|es|')|concernant|relatifs? (?:a|au|aux)|sur"),
@@ -146,7 +155,7 @@ DATE_LEAD = re.compile(
     r"(?:datant d(?:e|u|')|dates? d(?:e|u)|recus?|received|arrives?|envoyes?|sent|from|du|de|d'|des|of|on|le|la) "
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #7d789bbd
+# %% ../../nbs/agent/05_targets.ipynb #8a0c34c0
 @dataclass
 class Reader:
     """A pass over the words of a request that collects conditions."""
@@ -157,17 +166,23 @@ class Reader:
     found: dict[str, Any] = field(default_factory=dict)
     rest: list[str] = field(default_factory=list)
     position: int = 0
+    days: bool = False  # "le 5" is a date, because a noun stands before it
 
     def opens(self, word: str) -> bool:
         """An unaccented "a" opens a recipient in French only; in English it is an article."""
         return word != "a" or language_of(self.words, "fr") == "fr"
+
+    def day(self, position: int) -> tuple[Span, int] | None:
+        """A day of the month, where it cannot be a place in a list."""
+        sure = self.days or self.words.folded.startswith("on the ", position)
+        return day_alone(self.words.folded, position, self.today) if sure else None
 
     def starts(self, position: int) -> tuple[str, int, Any] | None:
         """What begins at a position: (kind, end, value), or None for an ordinary word."""
         text = self.words.folded
         lead = DATE_LEAD.match(text, position)
         for at in (position, lead.end() if lead else position):
-            if dated := match_date(text, at, self.today):
+            if dated := match_date(text, at, self.today) or self.day(at):
                 return "date", dated[1], dated[0]
         if (counted := COUNTED.match(text, position)) and (number := count(counted["before"] or counted["after"])):
             return "limit", counted.end(), number
@@ -184,13 +199,14 @@ class Reader:
         things += [(name, m.end(), True) for name, p in MARKS if (m := p.match(text, position))]
         return max(things, key=lambda thing: thing[1], default=None)
 
-# %% ../../nbs/agent/05_targets.ipynb #f0f9a13a
+# %% ../../nbs/agent/05_targets.ipynb #55406b4c
 QUOTES = " «»“”\"'.,;:"
 PARTICLES = {"de", "du", "la", "le", "d'", "l'"}  # words inside names that alone name nobody
 
 
-def _content(reader: Reader, start: int) -> int:
-    """Where the content that starts at `start` ends."""
+def _content(reader: Reader, start: int, title: bool) -> int:
+    """Where the content that starts at `start` ends. Inside a title a date is only words."""
+    ordinary = ("noise", "of", "limit", *(("date", "unread", "with", "special", "folder") if title else ()))
     text = reader.words.folded
     known = [name_words(p) for p in reader.people]
     position, taken = start, 0
@@ -199,25 +215,26 @@ def _content(reader: Reader, start: int) -> int:
         end = len(text) if end < 0 else end
         run = text[start:end].split()
         named = any(words.issuperset(set(run) - PARTICLES) for words in known) and run[-1] not in PARTICLES
-        if taken and not named and (thing := reader.starts(position)) and thing[0] not in ("noise", "of", "limit"):
+        if taken and not named and (thing := reader.starts(position)) and thing[0] not in ordinary:
             break
         position, taken = end + 1, taken + 1
     return min(position, len(text))
 
-# %% ../../nbs/agent/05_targets.ipynb #9c09ee14
+# %% ../../nbs/agent/05_targets.ipynb #5669bb88
 def read_wanted(
     words: Words,  # the part of a request that describes mail
     today: Today,
     people: Iterable[Person] = (),
+    days: bool = False,  # "le 5" is a date
 ) -> Wanted:
     """The conditions in some words."""
-    reader = Reader(words, today, tuple(people))
+    reader = Reader(words, today, tuple(people), days=days)
     text = words.folded
     while reader.position < len(text):
         thing = reader.starts(reader.position)
         if thing and thing[0] in CONTENT:
             start = thing[1] + 1
-            end = _content(reader, start)
+            end = _content(reader, start, thing[0] == "subject")
             CONTENT[thing[0]](reader, words.part(start, end), words.part(reader.position, end))
         elif thing:
             end = thing[1]
@@ -266,12 +283,14 @@ def _recipient(reader: Reader, content: Words, whole: Words) -> None:
     """Whom it was sent to."""
     reader.found["recipient"] = bare(content)
 
-# %% ../../nbs/agent/05_targets.ipynb #4cd0bc92
+# %% ../../nbs/agent/05_targets.ipynb #60dfd035
 def _of(reader: Reader, content: Words, whole: Words) -> None:
     """ "de": a special folder, else a sender; after other words ("la facture du club") or a sender it goes on with these."""
     known = bool(match_people(content.text, reader.people).exact)
     if (name := folder_name(content.text)) in FOLDERS.values():
         reader.found["folder"] = name
+    elif content.folded.isdecimal():
+        reader.rest.append(whole.text)  # "du 5" names nobody
     elif "sender" not in reader.found and (known or not reader.rest):
         reader.found.update(sender=bare(content), said=whole.text)
     else:
@@ -297,7 +316,7 @@ CONTENT: Mapping[str, Handler] = {
     "with": _text("query"), "folder": _folder,
 }  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #dcc67fd4
+# %% ../../nbs/agent/05_targets.ipynb #f3a79b00
 Head = Literal["place", "newest", "oldest", "this", "one", "all", "these", "everything", "first", "next", "previous"]
 
 
@@ -321,17 +340,19 @@ ONE = rf"(?:(?P<noun>{NOUN})|one)"
 ORDINAL = rf"(?:\d{{1,3}} ?(?:er|ere|e|eme|ieme|nd|nde|st|rd|th)|{'|'.join(ORDINALS)})"
 THE = r"(?:(?:le|la|l'|les|mon|ma|mes|the|my|ce|cet|cette|du|au|des|aux) )?(?:tout )?"
 NUMBERED = rf"(?:(?:{NOUN} )?(?:(?:numero|number|no|nr|#|n) ?[°o]? ?|n° ?|# ?)?)"
-MORE = r"(?: (?:et|and|puis) (?:le |la |the )?|, ?| (?:le |la |the )?)"
+MORE = r"(?: (?:et|and|puis|a|au|to|through|jusqu' a|jusqu' au) (?:le |la |the )?|-| (?:le |la |the )?)"
+FROM = r"(?:(?:du|de|from|entre|between) )?(?:(?:le|la|l'|les|mon|ma|mes|the|my|ce|cet|cette|du|au|des|aux) )?(?:tout )?"
 OF_LIST = r"(?:de|dans|of|in|on) (?:la|the|cette|this) (?:liste|list)"
 HOW_MANY = rf"(?P<number>\d{{1,3}}|{'|'.join(COUNTS)})"
 HEADS = _compiled(
     r"(?![\w'@])",
     ("place", rf"{THE}(?P<last>dernier|derniere|last)(?: {ONE})? {OF_LIST}"),
-    ("place", rf"{THE}(?P<places>{ORDINAL}(?:{MORE}{ORDINAL})*)(?: {ONE})?(?: {OF_LIST})?"),
+    ("place", rf"{THE}(?P<second>avant derniere?|second to last|next to last|last but one|penultimate)(?: {ONE})?"),
+    ("place", rf"{FROM}(?P<places>{ORDINAL}(?:{MORE}{ORDINAL})*)(?: {ONE})?(?: {OF_LIST})?"),
     ("first", rf"{THE}{HOW_MANY} (?:premiers?|premieres)(?: (?P<noun>{NOUN}))?"),
     ("first", rf"{THE}(?:first|top|premiers) {HOW_MANY}(?: (?P<noun>{NOUN})| ones)?"),
-    ("place", rf"""(?:le |la |les |the )?{NUMBERED}(?P<places>\d{{1,3}}(?:{MORE}\d{{1,3}})*)
-        (?![\w'@/:-]| (?:dernier|jour|last|latest|{NOUN}))"""),
+    ("place", rf"""{FROM}{NUMBERED}(?P<places>\d{{1,3}}(?:{MORE}\d{{1,3}})*)
+        (?![\w'@/:]| (?:dernier|jour|last|latest|{NOUN}|{'|'.join(MONTHS)}))"""),
     ("newest", rf"""{THE}(?:dernier|derniere|last|latest|newest|most recent|plus recent)
         (?: {ONE})?(?: (?:recu|received|en date))?"""),
     ("newest", rf"{THE}{ONE} (?:le |la )?(?:plus recent|dernier)"),
@@ -343,7 +364,9 @@ HEADS = _compiled(
     ("this", rf"(?:celui|celle) (?:ci|la)|(?:ce|cet) {NOUN}(?: (?:ci|la))?|ca|cela|ceci|le meme"),
     ("this", rf"(?:this|that)(?: (?:one|{NOUN}))?|it|the same(?: one)?"),
     ("these", rf"ceux (?:ci|la)|celles (?:ci|la)|ces {NOUN}(?: la)?|les (?:tous|toutes|deux|trois)"),
-    ("all", r"(?P<noun>everything|anything|tout ce qui|tout)(?= (?:from|about|sur|vient|provient|parle)\b)"),
+    ("all", r"""(?P<noun>everything|anything|whatever|tout ce qui|tout ce|tout)
+        (?= (?:from|about|sur|vient|provient|parle|de|que|qu'|that|older|newer|since|before|avant|depuis|with|in)\b
+        | \S+ (?:has |have )?(?:sent|wrote)\b| i (?:have )?(?:sent|wrote|received|got)\b)"""),
     ("these", rf"(?:these|those)(?: (?:ones|{NOUN}))?|them(?: all)?|(?:all|both) of (?:them|these)"),
     ("these", r"(?:tous|toutes|all) (?:les )?(?:deux|trois|both|two|three)|les deux|both(?: of them)?"),
     ("everything", r"(?:tous|toutes|tout|all|everything)(?! (?:les|mes|the|my|of|de|from|d'|mails|unread))"),
@@ -352,11 +375,12 @@ HEADS = _compiled(
     ("all", rf"""(?:tous |toutes |all )?(?:les |mes |mon |ces |(?:of )?(?:the|my) |des )?
         (?P<noun>{NOUN.replace('?', '')}|courrier)"""),
     ("all", r"(?:my|any|all|some|new|more)(?: (?:new|my|the))? (?P<noun>mail|email)"),  # "mail" has no plural in English
-    ("all", r"(?P<noun>mail|email)(?= (?:from|about|in|since|with|before|after|to|that|i)\b|$)"),
+    ("all", r"""(?P<noun>mail|email)
+        (?= (?:from|about|in|since|with|before|after|to|that|i|received|sent|older|newer|where|on)\b|$)"""),
     ("one", rf"(?:le |un |ce |mon |the |an? |my |l' )?(?P<noun>{NOUN})"),
 )  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #7e3a3293
+# %% ../../nbs/agent/05_targets.ipynb #28c338de
 POSSESSIVE = re.compile(rf"(?P<who>.+?)(?:'s|s') (?:(?P<newest>last|latest|newest|most recent) )?(?P<noun>{NOUN}|one)(?![\w'])")
 NAME_S = re.compile(rf"(?P<who>[^ ']{{2,}})s (?:(?P<newest>last|latest|newest) )?(?P<noun>{NOUN})(?![\w'])")  # "bobs mail"
 PRONOUN = re.compile(r"(?:le|la|l'|lui|it|him|her)$")
@@ -385,12 +409,15 @@ def read_target(
         plural = own["noun"].endswith("s") and not own["newest"]
         kind: Head = "newest" if own["newest"] else "all" if plural else "one"
         return Target(kind, replace(wanted, sender=words.cut(0, own.end("who")).removesuffix("'s")), noun=True)
+    dated = match_date(text, 0, today)  # "du 2 au 4 mars" is no place in a list
     for head, pattern in HEADS:
-        if (match := pattern.match(text)) and not _counted(text, match):
-            return _headed(cast(Head, head), match, read_wanted(words.part(match.end(), len(text)), today, people))
+        if (match := pattern.match(text)) and not _counted(text, match) and not (dated and dated[1] > match.end()):
+            rest = words.part(match.end(), len(text))
+            noun = bool(match.groupdict().get("noun"))
+            return _headed(cast(Head, head), match, read_wanted(rest, today, people, days=noun and head != "place"))
     return Target("all", read_wanted(words, today, people))
 
-# %% ../../nbs/agent/05_targets.ipynb #b82a69bc
+# %% ../../nbs/agent/05_targets.ipynb #a395243e
 def _counted(text: str, match: re.Match[str]) -> bool:
     """True for "les 5 derniers", "last 10": a count of mail, not a head."""
     counted = COUNTED.match(text)
@@ -404,11 +431,24 @@ def _headed(head: Head, match: re.Match[str], wanted: Wanted) -> Target:
     if head == "first":
         return Target("first", replace(wanted, limit=count(said["number"] or "")), noun=noun)
     if head == "place":
-        if said.get("last"):
-            return Target("place", wanted, (-1,))
-        spelled = re.findall(rf"{ORDINAL}|\d{{1,3}}", said["places"] or "")
-        return Target("place", wanted, tuple(p for w in spelled if (p := ordinal(w) or count(w))), noun)
+        fixed = (-1,) if said.get("last") else (2,) if said.get("second") else ()  # lists begin with the newest
+        return Target("place", wanted, fixed or _places(said["places"] or ""), noun)
     return Target(head, wanted, noun=noun)
+
+
+RANGE = re.compile(rf"({ORDINAL}|\d{{1,3}})|(-| (?:a|au|to|through|jusqu' a|jusqu' au) )")
+
+
+def _places(text: str) -> tuple[int, ...]:
+    """"1 et 3" → 1, 3; "2 à 4" → 2, 3, 4."""
+    places: list[int] = []
+    through = False
+    for spelled, to in RANGE.findall(text):
+        number = 0 if to else ordinal(spelled) or count(spelled) or 0
+        first = places[-1] + 1 if through and places and number > places[-1] else number
+        places += range(first, number + 1) if number else ()
+        through = bool(to)
+    return tuple(dict.fromkeys(places))
 
 # %% ../../nbs/agent/05_targets.ipynb #38876560
 @dataclass(frozen=True)
