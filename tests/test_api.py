@@ -234,13 +234,51 @@ async def test_openapi_describes_what_is_there_and_no_page_asks_another_host(sit
         "/api/auth/login", "/api/mails", "/api/mails/{id}", "/api/mails/send", "/api/folders", "/api/health",
     }  # fmt: skip
     for path in ("/docs", "/redoc", "/api/docs", "/openapi.json"):
-        assert (await call(site, "GET", path))[0] in (303, 404)
+        assert (await call(site, "GET", path, ticket=await site.ticket()))[0] in (303, 404)
+
+
+async def test_openapi_names_every_answer_and_what_protects_a_route(site):
+    _, document = await call(site, "GET", "/api/openapi.json")
+    for path, methods in document["paths"].items():
+        for route in methods.values():
+            opened = path in ("/api/auth/login", "/api/health")
+            assert ("security" in route) != opened, path
+            assert opened or "401" in route["responses"], path
+            assert "503" in route["responses"] and route["summary"], path
+    send = document["paths"]["/api/mails/send"]["post"]["responses"]
+    assert {"200", "401", "413", "422", "507"} <= set(send)
+
+
+async def test_the_ticket_is_looked_at_before_the_body(site):
+    """Two megabytes of somebody who may not send are not even waited for."""
+    for path in ("/api/mails/send", "/api/added-next-year"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{{"
+        writer.write(head.encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 401 "), path
+        writer.close()
+    assert (await call(site, "POST", "/api/mails/send", raw=b"{"))[0] == 401
+
+
+async def test_rfc8259_half_of_a_surrogate_pair_as_the_name_of_a_field_is_422(site):
+    for path in ("/api/auth/login", "/api/mails/send"):
+        status, answer = await call(site, "POST", path, raw=b'{"\\ud800": 1, "to": [{"\\udfff": 2}]}', ticket=await site.ticket())
+        assert status == 422 and answer["detail"], path
+
+
+async def test_requests_are_counted_by_route_and_not_by_address(site):
+    for id in ("1", "2", "999999"):
+        await call(site, "GET", f"/api/mails/{id}", ticket=await site.ticket())
+    await call(site, "GET", "/nowhere/at/all")
+    _, text = await call(site, "GET", "/metrics")
+    assert 'route="/api/mails/{id}"' in text and "999999" not in text and "nowhere" not in text
 
 
 async def test_health_and_metrics_without_a_ticket(site):
     assert await call(site, "GET", "/api/health") == (200, {"status": "ok"})
     status, text = await call(site, "GET", "/metrics")
-    assert status == 200 and "gk_web_requests_total" in text
+    assert status == 200 and "gk_http_requests_total" in text
 
 
 async def test_a_full_disk_says_so_and_loses_nothing(site, monkeypatch):

@@ -284,7 +284,8 @@ async def test_pages_contain_no_inline_script_or_style(site):
     ],
 )
 async def test_a_body_that_is_too_long_is_413_announced_or_not(site, path, longest):
-    async with aiohttp.ClientSession() as session:
+    ticket = {"Authorization": f"Bearer {await site.ticket()}"}
+    async with aiohttp.ClientSession(headers=ticket) as session:
         async with session.post(site.url + path, data=b"x" * (longest + 1)) as answer:
             assert answer.status == 413
 
@@ -380,7 +381,8 @@ async def test_cve_2026_45350_a_deleted_conversation_closes_its_socket(site):
     client = await site.client(ALICE)
     conversation = await client.conversation()
     async with client.socket(conversation) as socket:
-        await socket.until(type="ready")
+        await socket.send(type="say", text="aide")
+        await socket.until(type="turn", kind="done")
         await site.office.conversations.delete(site.alice, conversation)
         assert await socket.closed() == 4404
 

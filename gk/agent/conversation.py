@@ -175,7 +175,7 @@ def forget(tx: Transaction, conversation: str) -> None:
     tx.execute(delete(conversation_table).where(conversation_table.c.id == conversation))
     tx.notify(f"conversation:{conversation}")
 
-# %% ../../nbs/agent/12_conversation.ipynb #a24cd6ac
+# %% ../../nbs/agent/12_conversation.ipynb #65166896
 @dataclass
 class Conversations:
     """Every conversation, in the database."""
@@ -185,10 +185,10 @@ class Conversations:
     clock: Callable[[], float] = time.time  # unix seconds: for order and leases, not for what models are told
     host: bool = False  # this process holds the data folder: the turns it begins are closed when it, or the next, starts
 
-    async def create(self, account: Account, title: str = "") -> Conversation:
-        """A new conversation."""
+    async def create(self, account: Account, title: str = "", id: str = "") -> Conversation:
+        """A new conversation, under an id that was promised to this person, or one of its own. IntegrityError if it is taken."""
         now = self.clock()
-        made = Conversation(secrets.token_urlsafe(12), account.id, title, now, now)
+        made = Conversation(id or secrets.token_urlsafe(12), account.id, title, now, now)
         values = {"id": made.id, "account_id": account.id, "title": title, "created": now, "updated": now}
         await self.run(insert(conversation_table).values(values))
         return made

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'MCP_PATHS', 'Later', 'create_app']
 
-# %% ../../nbs/web/10_app.ipynb #fd3c5fd6
+# %% ../../nbs/web/10_app.ipynb #164455b3
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from ..agent.conversation import NotFound as NoConversation
 from ..core.database import DatabaseError, StorageFull
 from ..mail.service import MailError
-from .api import answer_invalid, api_router, metrics_router, problem
+from .api import Tickets, answer_invalid, api_router, metrics_router, problem
 from .chat import Runs, chat_routes
 from .pages import message, page_routes
 from .parts import Office, Parts
@@ -96,7 +96,7 @@ def _add_errors(app: FastAPI, parts: Parts) -> None:
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(Exception, unexpected)
 
-# %% ../../nbs/web/10_app.ipynb #87501e48
+# %% ../../nbs/web/10_app.ipynb #5eea8ef9
 def create_app(office: Office) -> FastAPI:
     """The web application of an office."""
     parts = Parts(office)
@@ -118,6 +118,7 @@ def create_app(office: Office) -> FastAPI:
     app.router.routes.extend([*page_routes(parts), *chat_routes(parts, runs)])
     app.router.routes.extend(Route(path, mcp) for path in MCP_PATHS)
     _add_errors(app, parts)
+    app.add_middleware(Tickets, credentials=parts.credentials)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(Guard, settings=parts.settings)  # added last, so it is outside
     return app

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EACH', 'LOOK_SECONDS', 'FORM_SECONDS', 'Busy',
-           'Watchers', 'Runs', 'no_answer', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
+           'Watchers', 'Runs', 'in_both', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
            'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
-# %% ../../nbs/web/09_chat.ipynb #2d21023d
+# %% ../../nbs/web/09_chat.ipynb #7f90a38f
 import asyncio
 import json
 from collections import Counter
@@ -24,12 +24,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..accounts.directory import Account
 from ..agent.conversation import BEGINS, LEASE_SECONDS, Event
 from ..agent.conversation import NotFound as NoConversation
+from ..core.database import StorageFull
 from ..core.limits import TokenBucket
 from ..core.metrics import web_sockets
 from ..mail.service import MailError
 from .components import LONGEST_REQUEST, offered, render, said, shown_name, toast
 from .pages import message, posted, wants_json
-from .parts import Parts, Visit, visit_of
+from .parts import Parts, Visit, conversation_of, visit_of
 from .security import form_token, whole_text
 from .text import CATALOGUE
 from .turns import Drawing
@@ -67,7 +68,7 @@ class Watchers:
 
         return stop
 
-# %% ../../nbs/web/09_chat.ipynb #c8bf6e82
+# %% ../../nbs/web/09_chat.ipynb #da8caaa6
 class Runs:
     """The requests that the assistant is working on in this process."""
 
@@ -105,15 +106,19 @@ class Runs:
                         self._problems[conversation] = event
         except Exception as error:
             log.exception("chat.failed", conversation=conversation, error=type(error).__name__)
-            try:
-                await self._parts.conversations.append(conversation, "error", {"text": no_answer()})
-                await self._parts.conversations.append(conversation, "done", {})
-            except Exception:  # the storage itself is what failed: the person is told all the same
-                self._problems[conversation] = Event(0, "error", {"text": no_answer()})
-                self.watchers.show(conversation, self._problems[conversation])
+            await self._tell(conversation, {"text": in_both("disk_full" if isinstance(error, StorageFull) else "no_answer")})
         finally:
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
+
+    async def _tell(self, conversation: str, problem: Mapping[str, Any]) -> None:
+        """Put a problem where the person will look for it."""
+        try:
+            await self._parts.conversations.append(conversation, "error", problem)
+            await self._parts.conversations.append(conversation, "done", {})
+        except Exception:  # the storage itself is what failed: the person is told all the same
+            self._problems[conversation] = Event(0, "error", problem)
+            self.watchers.show(conversation, self._problems[conversation])
 
     async def wait(self, conversation: str) -> Event | None:
         """Until nothing runs in this conversation; why the request was not begun, if it was not."""
@@ -128,10 +133,10 @@ class Runs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-# %% ../../nbs/web/09_chat.ipynb #5885b5ec
-def no_answer() -> dict[str, str]:
-    """Words for an assistant that broke down, in both languages."""
-    english, french = CATALOGUE["no_answer"]
+# %% ../../nbs/web/09_chat.ipynb #e22d8188
+def in_both(key: str) -> dict[str, str]:
+    """A sentence in both languages: an event is stored, and read by whoever comes."""
+    english, french = CATALOGUE[key]
     return {"en": english, "fr": french}
 
 # %% ../../nbs/web/09_chat.ipynb #8debb893
@@ -149,15 +154,21 @@ def edited(args: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]
             changed[name] = text
     return changed if changed != dict(args) else None
 
-# %% ../../nbs/web/09_chat.ipynb #c65def96
+# %% ../../nbs/web/09_chat.ipynb #a4062933
 async def say(parts: Parts, runs: Runs, account: Account, conversation: str, text: str, language: str) -> None:
     """Give the assistant a request. Raises NoConversation, Busy, ValueError."""
-    await parts.conversations.get(account, conversation)
     if not text.strip():
         raise ValueError("nothing was said")
+    await conversation_of(parts, account, conversation)
     await runs.free(conversation)
     assistant = await parts.assistant()
-    runs.start(conversation, assistant.say(account, conversation, text[:LONGEST_REQUEST], language=language))
+
+    async def spoken() -> AsyncIterator[Event]:
+        await conversation_of(parts, account, conversation, begin=True)
+        async for event in assistant.say(account, conversation, text[:LONGEST_REQUEST], language=language):
+            yield event
+
+    runs.start(conversation, spoken())
 
 
 async def decide(
@@ -171,7 +182,7 @@ async def decide(
     reason: str = "",
 ) -> bool:
     """Approve or refuse; False if there is no such question. Raises NoConversation, Busy."""
-    await parts.conversations.get(account, conversation)
+    await conversation_of(parts, account, conversation)
     await runs.free(conversation)
     events = await parts.conversations.after(conversation, 0)
     asked = next((event for event in events if event.type == "approval" and event.payload.get("id") == approval), None)
@@ -182,7 +193,7 @@ async def decide(
     runs.start(conversation, assistant.decide(account, conversation, approval, approved, args=args, reason=reason[:500]))
     return True
 
-# %% ../../nbs/web/09_chat.ipynb #a3ff495a
+# %% ../../nbs/web/09_chat.ipynb #45a47af0
 SIGNED_OUT, GONE, TOO_MANY = 4401, 4404, 4429  # close codes of ours (RFC 6455 §7.4.2)
 SOCKETS_EACH = 20  # open sockets of one person
 LOOK_SECONDS = 30.0  # how long an expired session may keep a silent socket
@@ -222,7 +233,9 @@ class ChatSocket:
             await self.socket.close(SIGNED_OUT)
             return False
         try:
-            found = await self.parts.conversations.get(self.visit.account, self.conversation)
+            found = await conversation_of(self.parts, self.visit.account, self.conversation)
+            if self.updated and not found.updated:  # it had begun, and is no more
+                raise NoConversation
         except NoConversation:
             await self.socket.close(GONE)
             return False
@@ -344,7 +357,7 @@ async def receive(chat: ChatSocket) -> None:
         except (ValueError, KeyError, TypeError, RecursionError):
             await refuse("malformed")
 
-# %% ../../nbs/web/09_chat.ipynb #f5ff1e57
+# %% ../../nbs/web/09_chat.ipynb #ff9c8496
 def chat_routes(parts: Parts, runs: Runs) -> list[Route | WebSocketRoute]:
     """The socket, and the same two requests as forms."""
     open_sockets: Counter[int] = Counter()
@@ -357,7 +370,7 @@ def chat_routes(parts: Parts, runs: Runs) -> list[Route | WebSocketRoute]:
         if open_sockets[visit.account.id] >= SOCKETS_EACH:
             return await websocket.close(TOO_MANY)
         try:
-            conversation = await parts.conversations.get(visit.account, websocket.path_params["id"])
+            conversation = await conversation_of(parts, visit.account, websocket.path_params["id"])
         except NoConversation:
             return await websocket.close(GONE)
         asked = websocket.query_params.get("after", "0")

@@ -565,16 +565,21 @@ def approval_card(
         ],
     ]  # fmt: skip
 
-# %% ../../nbs/web/01_components.ipynb #2451cd2e
+# %% ../../nbs/web/01_components.ipynb #73f7b17e
+_OUTCOMES = {"approved": "approved", "done": "approved", "refused": "refused", "failed": "approved_failed"}
+
+
 def _decided_card(approval: Mapping[str, Any], viewer: Viewer, state: str) -> Element:
-    """The same card once it is decided: what was asked, and what became of it."""
+    """The same card once it is decided: what was done, and what became of it."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
-    words = {"approved": "approved", "done": "approved", "refused": "refused"}.get(state, "expired")
+    word = viewer(_OUTCOMES.get(state, "expired"))
     subject, text = args.get("subject") or preview.get("subject"), args.get("body") or preview.get("text")
-    return h.section(".gk-approval.gk-is-decided", {"data-approval": approval.get("id", "")}, aria_label=viewer(words))[
-        h.header[h.span(".gk-approval-mark")[icon("check" if words == "approved" else "close")], h.h3[viewer(words)]],
+    picture = {"approved": "check", "done": "check", "failed": "warning"}.get(state, "close")
+    return h.section(".gk-approval.gk-is-decided", {"data-approval": approval.get("id", "")}, aria_label=word)[
+        h.header[h.span(".gk-approval-mark")[icon(picture)], h.h3[word]],
         _recipients(preview.get("recipients") or (), viewer),
         subject and h.p(".gk-preview-subject")[str(subject)],
+        approval.get("name") not in _SENDING and _concerned(preview.get("emails") or (), viewer),
         text and h.details[h.summary[viewer("details")], h.div(".gk-plain")[str(text)]],
     ]
 

@@ -8,7 +8,7 @@ __all__ = ['Handler', 'PostHandler', 'Endpoint', 'SUGGESTIONS', 'LIST_LENGTH', '
            'sign_in_form', 'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes',
            'piece_routes', 'stranger_routes', 'action_routes', 'static', 'page_routes']
 
-# %% ../../nbs/web/08_pages.ipynb #03ce628f
+# %% ../../nbs/web/08_pages.ipynb #246af4ad
 import gzip
 import re
 import secrets
@@ -29,7 +29,7 @@ from ..mail.letters import Email, Folder, Page, Person
 from ..mail.service import MailError, NotFound
 from .components import folder_list, greeting, mail_list, mail_text, reading_pane, render, toast
 from .layout import OfficePage, message_page, office_page, sign_in_page, static_file, static_version
-from .parts import Parts, Visit, visit_of
+from .parts import Parts, Visit, promised_id, visit_of
 from gk.web.security import (
     MAIL_POLICY, MAIL_POLICY_IMAGES, PAGE_POLICY, TooManyAttempts, client_address, cookie, cookie_name, download_headers,
     form_token, form_token_valid, is_secure, read_form,
@@ -184,26 +184,21 @@ SUGGESTIONS = {
     "fr": ("quoi de neuf ?", "liste mes mails", "combien de mails non lus ?", "que sais-tu faire ?"),
 }
 
-# %% ../../nbs/web/08_pages.ipynb #2e58b9ac
+# %% ../../nbs/web/08_pages.ipynb #c420937b
 async def open_conversation(parts: Parts, visit: Visit, wanted: str) -> tuple[str, Sequence[Conversation]]:
-    """The conversation to show: the wanted one, else the latest, else a new one. Raises NoConversation."""
-    conversations = list(await parts.conversations.list(visit.account))
+    """The conversation to show: the wanted one, else the latest, else one that has not begun. Raises NoConversation."""
+    conversations = await parts.conversations.list(visit.account)
     if wanted and wanted != "new":
         return (await parts.conversations.get(visit.account, wanted)).id, conversations
-    latest = conversations[0].id if conversations else None
-    if latest is not None and (not wanted or not await parts.conversations.after(latest, 0)):
-        return latest, conversations
-    made = await parts.conversations.create(visit.account)
-    return made.id, [made, *conversations]
+    if conversations and not wanted:
+        return conversations[0].id, conversations
+    return await promised_id(parts, visit.account), conversations
 
 
 async def office(parts: Parts, request: Request, visit: Visit, reading: Email | None = None) -> Response:
     """The office page."""
     asked, viewer = request.query_params, visit.viewer
-    wanted = asked.get("c", "")
-    chosen, conversations = await open_conversation(parts, visit, wanted)
-    if wanted == "new":
-        return RedirectResponse(f"/?c={chosen}", 303)
+    chosen, conversations = await open_conversation(parts, visit, asked.get("c", ""))
     folder = reading.folder if reading else asked.get("folder", "INBOX")
     folders: Sequence[Folder] = await visit.mail.list_folders()
     mails = Page(items=[])

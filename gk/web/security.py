@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['PAGE_POLICY', 'NOTHING_POLICY', 'MAIL_POLICY', 'MAIL_POLICY_IMAGES', 'LONGEST_BODY', 'LONGEST_FORM', 'SHORT_BODY',
-           'host_allowed', 'origin_allowed', 'TooLarge', 'longest_body', 'Guard', 'cookie_name', 'cookie', 'is_secure',
-           'session_of', 'form_token', 'form_token_valid', 'whole_text', 'read_form', 'TooManyAttempts', 'Door',
-           'client_address', 'download_headers']
+           'host_allowed', 'origin_allowed', 'TooLarge', 'longest_body', 'route_of', 'Guard', 'cookie_name', 'cookie',
+           'is_secure', 'session_of', 'form_token', 'form_token_valid', 'whole_text', 'read_form', 'TooManyAttempts',
+           'Door', 'client_address', 'download_headers']
 
-# %% ../../nbs/web/05_security.ipynb #1de3e7d1
+# %% ../../nbs/web/05_security.ipynb #ff82a12e
 import asyncio
 import hmac
 import re
 import secrets
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import sha256
@@ -25,7 +26,7 @@ from ..accounts.credentials import Credentials, Token
 from ..accounts.directory import Account
 from ..core.config import Settings
 from ..core.limits import LoginBackoff, client_of
-from ..core.metrics import logins, web_requests
+from ..core.metrics import http_requests, http_seconds, logins
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
@@ -86,7 +87,7 @@ _HEADERS = {
     "cache-control": "no-store",
 }
 
-# %% ../../nbs/web/05_security.ipynb #c306ebaf
+# %% ../../nbs/web/05_security.ipynb #dde09c86
 LONGEST_BODY = 2_000_000  # octets of one request: a mail to be sent, a call of a tool
 LONGEST_FORM = 1_000_000  # of what a person writes in the page
 SHORT_BODY = 16_384  # of what strangers may send, and of what is a button
@@ -101,6 +102,11 @@ class TooLarge(Exception):
 def longest_body(path: str) -> int:
     """How many octets a request to this path may have: taking it apart costs time that others wait."""
     return SHORT_BODY if path.startswith(_SHORT) else LONGEST_BODY if path in _LONG else LONGEST_FORM
+
+
+def route_of(scope: "Scope") -> str:
+    """The pattern of the address, as metrics name it: `/mail/{id}`, never the address itself, of which there is no end."""
+    return str(getattr(scope.get("route"), "path", "other"))
 
 
 def _header(scope: "Scope", name: bytes) -> str | None:
@@ -122,7 +128,7 @@ def _refusal(scope: "Scope", names: Iterable[str]) -> tuple[int, str] | None:
         return 413, f"The request is longer than {longest} octets."
     return None
 
-# %% ../../nbs/web/05_security.ipynb #7019aed5
+# %% ../../nbs/web/05_security.ipynb #ed3380b0
 class Guard:
     """Host, origin, length and headers for everything the web server answers."""
 
@@ -131,21 +137,27 @@ class Guard:
         self.names = frozenset(name.lower().rstrip(".") for name in (*settings.web.hosts, settings.hostname))
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        if scope["type"] not in ("http", "websocket"):
-            return await self.app(scope, receive, send)
-        refused = _refusal(scope, self.names)
-        if scope["type"] == "websocket":
-            if refused:
-                return await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the client sees 403
-            return await self.app(scope, receive, send)
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "websocket" and _refusal(scope, self.names):
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the client sees 403
+        else:
+            await self.app(scope, receive, send)
+
+    async def _answer(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """One request: looked at, answered, counted."""
+        began = time.monotonic()
         sending = self._sending(scope, send)
-        if refused:
-            return await _plain(sending, *refused)
         body = _Body(receive, longest_body(scope["path"]))
         try:
-            await self.app(scope, body.receive, body.answering(sending))
+            if refused := _refusal(scope, self.names):
+                await _plain(sending, *refused)
+            else:
+                await self.app(scope, body.receive, body.answering(sending))
         except TooLarge:
             await body.refuse(sending)
+        finally:
+            http_seconds.labels(route_of(scope)).observe(time.monotonic() - began)
 
     def _sending(self, scope: "Scope", send: "Send") -> "Send":
         """Adds our headers to the beginning of the answer, and counts it."""
@@ -153,7 +165,7 @@ class Guard:
         async def sending(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 method = scope["method"] if scope["method"] in (*_SAFE, "POST", "DELETE") else "OTHER"
-                web_requests.labels(method, str(message["status"])).inc()
+                http_requests.labels(method, route_of(scope), str(message["status"])).inc()
                 headers = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in headers}
                 headers += [(k.encode(), v.encode()) for k, v in _HEADERS.items() if k.encode() not in there]

@@ -144,7 +144,7 @@ _ASSISTANT = {
     "no_results": ("No message.", "Aucun message."),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #def5e2f7
+# %% ../../nbs/web/00_text.ipynb #e0415b45
 _APPROVAL = {
     "first_time": ("first time you write to them", "premier message à cette adresse"),
     "approval": ("Your approval is needed", "Votre accord est nécessaire"),
@@ -155,6 +155,7 @@ _APPROVAL = {
     "refuse": ("Refuse", "Refuser"),
     "refuse_reason": ("Why not? (optional)", f"Pourquoi pas{_N}? (facultatif)"),
     "approved": ("You approved this.", "Vous avez accepté."),
+    "approved_failed": ("You approved this, but it was not done.", "Vous avez accepté, mais cela n’a pas été fait."),
     "refused": ("You refused this.", "Vous avez refusé."),
     "expired": ("This request has expired.", "Cette demande a expiré."),
     "recipients_hint": ("Separate addresses with commas", "Séparez les adresses par des virgules"),
@@ -169,6 +170,8 @@ _APPROVAL = {
     "malformed": ("This request could not be understood.", "Cette demande n’a pas pu être comprise."),
     "no_answer": ("The assistant does not answer. The reason is in the server’s log.",
                   "L’assistant ne répond pas. La raison est dans le journal du serveur."),
+    "disk_full": ("The disk of the server is full: nothing was done. Tell whoever looks after it.",
+                  f"Le disque du serveur est plein{_N}: rien n’a été fait. Prévenez la personne qui s’en occupe."),
     "attached": ("Attached", "Joint"),
     "for_good": ("Deleted for good: this cannot be undone.", f"Suppression définitive{_N}: on ne peut pas revenir en arrière."),
 }  # fmt: skip

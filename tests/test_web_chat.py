@@ -1,0 +1,147 @@
+"""The conversation over its socket: what is begun, decided and drawn, by hand and twice at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+import pytest_asyncio
+from web_office import ALICE, BOB, Client, Site, web_office
+
+from gk.core.database import StorageFull
+
+CLAIRE = "claire@example.test"
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path):
+    async with web_office(tmp_path) as site:
+        claire = await site.office.directory.add_account(CLAIRE, None, "Claire Petit")
+        await site.office.mailboxes.ensure_defaults(claire.id)
+        yield site
+
+
+async def asked(client: Client, socket) -> str:
+    """A mail to Bob waits for approval; the id of the question."""
+    await socket.until(type="ready")
+    await socket.send(type="say", text="send a mail to bob@example.test saying that I arrive tomorrow")
+    card = await socket.until(type="turn", kind="approval")
+    await socket.until(type="busy", busy=False)
+    found = re.search(r'data-approval="([^"]+)"', card["html"])
+    assert found, card
+    return found[1]
+
+
+async def sent(site: Site) -> int:
+    status = await site.office.queue.status()
+    return status["pending"] + status["sending"] + status["sent"]
+
+
+async def test_an_edited_approval_is_recorded_as_it_was_sent(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    async with client.socket(conversation) as socket:
+        id = await asked(client, socket)
+        await socket.send(type="decide", approval=id, approved=True, fields={"to": CLAIRE, "subject": "Thursday", "body": "At ten."})
+        await socket.until(type="turn", kind="done")
+    live = [message["html"] for message in socket.seen if message.get("key") == id][-1]
+    _, _, page = await client.ask("GET", f"/?c={conversation}")
+    stored = re.search(rf'<section class="gk-approval gk-is-decided" data-approval="{id}".*?</section>', page, re.DOTALL)
+    assert stored
+    for card in (live, stored[0]):
+        assert CLAIRE in card and "At ten." in card and BOB not in card and "tomorrow" not in card
+
+
+async def test_an_approval_that_fails_does_not_say_that_it_was_done(site, monkeypatch):
+    client = await site.client(ALICE)
+    async with client.socket(await client.conversation()) as socket:
+        id = await asked(client, socket)
+
+        async def fails(*_args, **_more):
+            raise OSError("no")
+
+        monkeypatch.setattr(site.office.registry, "call", fails)
+        await socket.send(type="decide", approval=id, approved=True, fields={})
+        await socket.until(type="turn", kind="done")
+    assert "it was not done" in [message["html"] for message in socket.seen if message.get("key") == id][-1]
+
+
+async def test_a_page_that_is_opened_leaves_no_conversation_behind(site):
+    client = await site.client(ALICE)
+    for path in ("/", "/?c=new", "/?c=new"):
+        status, _, body = await client.ask("GET", path)
+        assert status == 200 and "data-conversation=" in body
+    conversation = await client.conversation()
+    async with client.socket(conversation) as socket:
+        await socket.until(type="ready")
+        assert await site.office.conversations.list(site.alice) == []
+        await socket.send(type="say", text="help")
+        await socket.until(type="turn", kind="done")
+    assert [found.id for found in await site.office.conversations.list(site.alice)] == [conversation]
+    assert (await client.ask("GET", f"/?c={conversation}"))[0] == 200
+
+
+async def test_a_conversation_begins_by_form_too(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    status, headers, _ = await client.ask("POST", f"/chat/{conversation}/say", {"text": "help"})
+    assert status == 303 and headers["Location"] == f"/?c={conversation}"
+    assert (await client.ask("GET", headers["Location"]))[0] == 200
+
+
+async def test_a_promised_conversation_is_promised_to_one_person_only(site):
+    alice, bob = await site.client(ALICE), await site.client(BOB)
+    promised = await alice.conversation()
+    for id in (promised, "a-name-of-my-own", promised[:-2] + "AA"):
+        assert (await bob.ask("POST", f"/chat/{id}/say", {"text": "help"}))[0] == 404
+        async with bob.socket(id) as socket:
+            assert await socket.closed() == 4404
+    assert await site.office.conversations.list(site.bob) == []
+
+
+async def test_two_tabs_begin_one_conversation_once(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    async with client.socket(conversation) as one, client.socket(conversation) as two:
+        await one.until(type="ready")
+        await two.until(type="ready")
+        await asyncio.gather(one.send(type="say", text="help"), two.send(type="say", text="help"))
+        await one.until(type="turn", kind="done")
+    assert len(await site.office.conversations.list(site.alice)) == 1
+
+
+async def test_a_button_pressed_twice_sends_once(site):
+    client = await site.client(ALICE)
+    async with client.socket(await client.conversation()) as socket:
+        id = await asked(client, socket)
+        for _ in range(3):
+            await socket.send(type="decide", approval=id, approved=True, fields={})
+        await socket.until(type="turn", kind="done")
+        await socket.send(type="decide", approval=id, approved=True, fields={})
+        assert "already" in (await socket.until(type="refused"))["html"]
+    assert await sent(site) == 1
+
+
+@pytest.mark.parametrize("fields", [{"body": "\ud800"}, {"to": "\ud800@example.test"}, {"\ud800": "x"}])
+async def test_rfc8259_half_of_a_surrogate_pair_on_a_card_is_refused(site, fields):
+    client = await site.client(ALICE)
+    async with client.socket(await client.conversation()) as socket:
+        id = await asked(client, socket)
+        await socket.send(type="decide", approval=id, approved=True, fields=fields)
+        assert "could not be understood" in (await socket.until(type="refused"))["html"]
+    assert await sent(site) == 0
+
+
+async def test_a_full_disk_is_named_to_whoever_asked(site, monkeypatch):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+
+    async def full(*_args, **_more):
+        raise StorageFull("the disk of the data folder is full")
+
+    async with client.socket(conversation) as socket:
+        await socket.until(type="ready")
+        monkeypatch.setattr(site.office.conversations.database, "write", full)
+        await socket.send(type="say", text="help")
+        assert "disk" in (await socket.until(type="refused"))["html"]
