@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['registry', 'smtp_sessions', 'smtp_connections', 'smtp_messages', 'smtp_bytes', 'queue_messages',
            'queue_oldest_seconds', 'deliveries', 'delivery_seconds', 'imap_sessions', 'imap_connections',
-           'imap_commands', 'logins', 'web_sockets', 'search_behind', 'web_requests', 'http_requests', 'http_seconds',
-           'tool_calls', 'assistant_turns', 'assistant_seconds', 'database_writes', 'database_group_seconds',
-           'data_free_bytes', 'certificate_expiry', 'CONTENT_TYPE', 'render']
+           'imap_commands', 'logins', 'web_sockets', 'search_behind', 'http_requests', 'http_seconds', 'tool_calls',
+           'assistant_turns', 'assistant_seconds', 'database_writes', 'database_group_seconds', 'data_free_bytes',
+           'certificate_expiry', 'CONTENT_TYPE', 'render']
 
 # %% ../../nbs/core/05_metrics.ipynb #0938018f
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -38,8 +38,7 @@ logins = Counter("gk_logins", "Login attempts", ["protocol", "outcome"], registr
 web_sockets = Gauge("gk_web_sockets", "Open chat sockets", registry=registry)
 search_behind = Gauge("gk_search_behind_messages", "Messages the search index has not reached yet", registry=registry)
 
-# %% ../../nbs/core/05_metrics.ipynb #da454534
-web_requests = Counter("gk_web_requests", "HTTP requests", ["method", "status"], registry=registry)
+# %% ../../nbs/core/05_metrics.ipynb #f3f04c0b
 http_requests = Counter("gk_http_requests", "HTTP requests answered", ["method", "route", "status"], registry=registry)
 http_seconds = Histogram("gk_http_request_seconds", "From the request to the end of its answer", ["route"], registry=registry,
                          buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10))
