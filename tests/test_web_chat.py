@@ -43,7 +43,8 @@ async def test_an_edited_approval_is_recorded_as_it_was_sent(site):
     conversation = await client.conversation()
     async with client.socket(conversation) as socket:
         id = await asked(client, socket)
-        await socket.send(type="decide", approval=id, approved=True, fields={"to": CLAIRE, "subject": "Thursday", "body": "At ten."})
+        fields = {"to": CLAIRE, "subject": "Thursday", "body": "At ten."}
+        await socket.send(type="decide", approval=id, approved=True, fields=fields)
         await socket.until(type="turn", kind="done")
     live = [message["html"] for message in socket.seen if message.get("key") == id][-1]
     _, _, page = await client.ask("GET", f"/?c={conversation}")
