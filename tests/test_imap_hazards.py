@@ -251,8 +251,8 @@ async def test_a_client_that_does_not_read_stops_its_own_session_only() -> None:
         while b"b2 OK" not in await asyncio.wait_for(reader.readline(), 10):
             pass
         await asyncio.sleep(0.3)
-        (wire,) = [wire for wire in server.wires if not wire.writable.is_set()]
-        assert wire.transport.get_write_buffer_size() < 4_000_000  # of 13 MB
+        (wire,) = [wire for wire in server.wires if not wire.channel.outgoing.writable.is_set()]
+        assert wire.channel.outgoing.transport.get_write_buffer_size() < 4_000_000  # of 13 MB
         greedy.close()
         writer.close()
 
@@ -273,7 +273,7 @@ async def test_a_flood_of_commands_is_not_read_into_memory() -> None:
             writer.write(flood)
             await asyncio.sleep(0.5)
             (wire,) = server.wires
-            assert wire.paused and len(wire.session.connection.buffer) < 600_000
+            assert wire.channel.paused and len(wire.session.connection.buffer) < 600_000
             HANDLERS["NOOP"] = original
             release.set()
             count = 0
