@@ -217,14 +217,14 @@ async def test_a_command_asking_for_gigabytes_is_answered_in_bounded_pieces() ->
     async with a_house() as house, a_client(house, select="INBOX") as client:
         await put(house, b"Subject: x\r\n\r\n" + b"0123456789abcde\r\n" * 6000)
         heaviest, total = 0, 0
-        real = client.write
+        real = client.channel.write
 
         def write(octets: bytes) -> None:
             nonlocal heaviest, total
             heaviest, total = max(heaviest, len(octets)), total + len(octets)
             real(octets[:100])
 
-        client.write = write  # type: ignore[method-assign]
+        client.channel.write = write  # type: ignore[method-assign]
         await client("a0 NOOP")
         pieces = " ".join(f"BODY.PEEK[]<{start}.99999>" for start in range(100))
         await client(f"a1 FETCH 1 ({pieces})")
@@ -235,7 +235,7 @@ async def test_slow_clients_before_signing_in_have_a_deadline() -> None:
     async with a_house(imap={"login_seconds": 0.3}) as house:
         client = Dialogue(house.services, HANDLERS)
         await asyncio.wait_for(client.task, 10)
-        assert "* BYE You were silent for too long" in client.heard()
+        assert "* BYE You were silent for too long" in client.channel.heard()
 
 
 async def test_a_client_that_does_not_read_stops_its_own_session_only() -> None:

@@ -10,18 +10,18 @@ __all__ = ['SYNTAX', 'STATUS_ITEMS', 'SECTION_KINDS', 'FIELD_LIMIT', 'PART_LEVEL
            'append', 'Section', 'Item', 'section', 'fetch_item', 'Fetch', 'fetch', 'Store', 'store', 'Copy', 'copy',
            'uid_expunge', 'Test', 'Not', 'Or', 'And', 'Search', 'charset', 'search_key', 'search']
 
-# %% ../../nbs/imap/01_commands.ipynb #b7c0059f
+# %% ../../nbs/imap/01_commands.ipynb #eab312b6
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from gk.imap.grammar import (
-    SYSTEM_FLAGS, Bad, Cursor, Flags, No, SequenceSet, astring, date_time, day, decode_name, flag_list, list_word, listed,
-    nstring, sequence_set, write_word,
+    SYSTEM_FLAGS, Bad, Cursor, Flags, No, SequenceSet, astring, date_time, day, decode_name, flag_list, level, list_word,
+    listed, nstring, number, sequence_set, tag, word, write_word,
 )  # fmt: skip
 
-# %% ../../nbs/imap/01_commands.ipynb #fdc85b07
+# %% ../../nbs/imap/01_commands.ipynb #42ff9cc1
 @dataclass(frozen=True, slots=True)
 class Command:
     "One command of the client, read completely"
@@ -43,31 +43,31 @@ def syntax(*names: str) -> Callable[[Callable[[Cursor], Any]], Callable[[Cursor]
 
     return enter
 
-
+# %% ../../nbs/imap/01_commands.ipynb #02ac581d
 def parse(
     octets: bytes,  # a command with its literals, without the last CRLF
     depth: int = 32,  # levels of nesting allowed
 ) -> Command:
     "command = tag SP name [SP arguments]; raises Bad or No"
     cursor = Cursor(octets, depth)
-    tag = cursor.tag()
+    label = tag(cursor)
     cursor.space()
-    name = cursor.word("A command")
+    name = word(cursor, "A command")
     if name == "UID":
         cursor.space()
-        name = f"UID {cursor.word('COPY, EXPUNGE, FETCH, SEARCH or STORE')}"
+        name = f"UID {word(cursor, 'COPY, EXPUNGE, FETCH, SEARCH or STORE')}"
     if name not in SYNTAX:
         raise Bad(f"{name[:40]} is not a command here")
     arguments = SYNTAX[name](cursor)
     cursor.finish()
-    return Command(tag, name, arguments)
+    return Command(label, name, arguments)
 
 # %% ../../nbs/imap/01_commands.ipynb #fc40493f
 @syntax("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "IDLE", "NAMESPACE")
 def nothing(cursor: Cursor) -> None:
     "No arguments"
 
-# %% ../../nbs/imap/01_commands.ipynb #4b5f39cf
+# %% ../../nbs/imap/01_commands.ipynb #397ca552
 @dataclass(frozen=True, slots=True)
 class Login:
     "LOGIN"
@@ -98,10 +98,10 @@ class Authenticate:
 def authenticate(cursor: Cursor) -> Authenticate:
     "authenticate = SP auth-type [SP (base64 / '=')] (§6.2.2, RFC 4959 §3)"
     cursor.space()
-    mechanism = cursor.word("A mechanism")
+    mechanism = word(cursor, "A mechanism")
     return Authenticate(mechanism, astring(cursor, "The first answer") if cursor.take(b" ") else None)
 
-
+# %% ../../nbs/imap/01_commands.ipynb #cf863094
 @syntax("ID")
 def identification(cursor: Cursor) -> dict[str, str]:
     "id = SP ('(' [string SP nstring …] ')' / nil) (RFC 2971 §3.1)"
@@ -119,7 +119,7 @@ def identification(cursor: Cursor) -> dict[str, str]:
         raise Bad("At most 30 pairs expected")
     return dict(zip(words[::2], words[1::2], strict=True))
 
-# %% ../../nbs/imap/01_commands.ipynb #fd13f4ad
+# %% ../../nbs/imap/01_commands.ipynb #5d276e1f
 def mailbox(cursor: Cursor) -> str:
     "mailbox = 'INBOX' / astring, as text"
     return decode_name(astring(cursor, "A mailbox name"))
@@ -131,7 +131,7 @@ def one_mailbox(cursor: Cursor) -> str:
     cursor.space()
     return mailbox(cursor)
 
-
+# %% ../../nbs/imap/01_commands.ipynb #c2d901b9
 @dataclass(frozen=True, slots=True)
 class Rename:
     "RENAME"
@@ -146,7 +146,7 @@ def rename(cursor: Cursor) -> Rename:
     old = one_mailbox(cursor)
     return Rename(old, one_mailbox(cursor))
 
-
+# %% ../../nbs/imap/01_commands.ipynb #cd8d348a
 @dataclass(frozen=True, slots=True)
 class Listing:
     "LIST and LSUB"
@@ -163,7 +163,7 @@ def listing(cursor: Cursor) -> Listing:
     pattern = list_word(cursor)
     return Listing(decode_name(reference + pattern) if pattern else "")
 
-
+# %% ../../nbs/imap/01_commands.ipynb #ebbe4f9f
 STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "APPENDLIMIT")
 
 
@@ -180,12 +180,12 @@ def status(cursor: Cursor) -> Status:
     "SP mailbox SP '(' status-att *(SP status-att) ')' (§6.3.10)"
     name = one_mailbox(cursor)
     cursor.space()
-    items = tuple(dict.fromkeys(listed(cursor, Cursor.word)))
+    items = tuple(dict.fromkeys(listed(cursor, word)))
     if wrong := [item for item in items if item not in STATUS_ITEMS]:
         raise Bad(f"{wrong[0][:40]} is not an item of STATUS")
     return Status(name, items)
 
-# %% ../../nbs/imap/01_commands.ipynb #4787de41
+# %% ../../nbs/imap/01_commands.ipynb #09ddafa6
 @dataclass(frozen=True, slots=True)
 class Append:
     "APPEND; the message itself travels apart"
@@ -195,16 +195,16 @@ class Append:
     moment: datetime | None = None  # INTERNALDATE, with its zone
     size: int = 0  # octets announced
 
-
+# %% ../../nbs/imap/01_commands.ipynb #d307738e
 def append_head(
     octets: bytes,  # the command up to the brace of an announced literal
     size: int,  # octets announced
 ) -> Command | None:
     "The APPEND whose message was announced; None if the literal is some other word. Raises Bad or No"
     cursor = Cursor(octets)
-    tag = cursor.tag()
+    label = tag(cursor)
     cursor.space()
-    if cursor.word("A command") != "APPEND":
+    if word(cursor, "A command") != "APPEND":
         return None
     cursor.space()
     if cursor.at == len(octets):
@@ -219,7 +219,7 @@ def append_head(
         moment = date_time(cursor)
         cursor.space()
     cursor.finish()
-    return Command(tag, "APPEND", Append(name, flags, moment, size))
+    return Command(label, "APPEND", Append(name, flags, moment, size))
 
 
 @syntax("APPEND")
@@ -253,7 +253,7 @@ class Item:
     peek: bool = True  # False: the message becomes \Seen by being asked for
     label: bytes = b""  # how the answer calls it
 
-# %% ../../nbs/imap/01_commands.ipynb #b18f7bf6
+# %% ../../nbs/imap/01_commands.ipynb #4dc4a344
 SECTION_KINDS = ("HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME")
 FIELD_LIMIT = 100  # header fields in one section
 PART_LEVELS = 60  # numbers in "1.2.3"; deeper parts do not exist
@@ -266,7 +266,7 @@ def _field(cursor: Cursor) -> bytes:
         raise Bad("A header field name expected")
     return name
 
-
+# %% ../../nbs/imap/01_commands.ipynb #ab1ea67c
 def section(
     cursor: Cursor,  # stands behind the opening bracket
 ) -> Section:
@@ -277,11 +277,11 @@ def section(
         if numbers or kind:
             cursor.expect(b".", "A dot or a closing bracket")
         if cursor.peek().isdigit():
-            numbers.append(str(cursor.number()))
+            numbers.append(str(number(cursor)))
             if numbers[-1] == "0" or len(numbers) > PART_LEVELS:
                 raise Bad("There is no such part number")
             continue
-        kind = cursor.word("HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME")
+        kind = word(cursor, "HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME")
         if kind not in SECTION_KINDS or (kind == "MIME" and not numbers):
             raise Bad("A section is HEADER, HEADER.FIELDS (…), HEADER.FIELDS.NOT (…), TEXT, or MIME of a part")
         fields: list[bytes] = []
@@ -294,7 +294,7 @@ def section(
         return Section(".".join(numbers), kind, tuple(fields))
     return Section(".".join(numbers))
 
-# %% ../../nbs/imap/01_commands.ipynb #ca9ecd4e
+# %% ../../nbs/imap/01_commands.ipynb #0d4a4296
 MACROS = {
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -313,18 +313,18 @@ def _partial(cursor: Cursor) -> tuple[int, int] | None:
     "'<' number '.' nz-number '>'"
     if not cursor.take(b"<"):
         return None
-    first = cursor.number()
+    first = number(cursor)
     cursor.expect(b".", "A dot")
-    count = cursor.number()
+    count = number(cursor)
     cursor.expect(b">", "A closing angle bracket")
     if count == 0:
         raise Bad("A partial fetch of nothing")
     return first, count
 
-
+# %% ../../nbs/imap/01_commands.ipynb #51b8c988
 def fetch_item(cursor: Cursor) -> Item:
     "fetch-att (§9)"
-    name = cursor.word("An item of FETCH")
+    name = word(cursor, "An item of FETCH")
     bracket = name.find("[")
     if bracket >= 0:  # a bracket is an atom character: step back to it
         cursor.at -= len(name) - bracket
@@ -339,7 +339,7 @@ def fetch_item(cursor: Cursor) -> Item:
         return Item(name, label=name.encode())
     raise Bad(f"{name[:40]} is not an item of FETCH")
 
-
+# %% ../../nbs/imap/01_commands.ipynb #195e16c8
 @dataclass(frozen=True, slots=True)
 class Fetch:
     "FETCH and UID FETCH"
@@ -363,7 +363,7 @@ def fetch(cursor: Cursor) -> Fetch:
         raise Bad(f"At most {ITEM_LIMIT} items")
     return Fetch(messages, tuple(dict.fromkeys(items)))
 
-# %% ../../nbs/imap/01_commands.ipynb #571806d9
+# %% ../../nbs/imap/01_commands.ipynb #f065fa52
 @dataclass(frozen=True, slots=True)
 class Store:
     "STORE and UID STORE"
@@ -387,13 +387,13 @@ def store(cursor: Cursor) -> Store:
     cursor.space()
     messages = sequence_set(cursor)
     cursor.space()
-    item = cursor.word("FLAGS, +FLAGS or -FLAGS")
+    item = word(cursor, "FLAGS, +FLAGS or -FLAGS")
     if item not in STORE_ITEMS:
         raise Bad("FLAGS, +FLAGS or -FLAGS expected, with .SILENT if the outcome is not wanted")
     cursor.space()
     return Store(messages, *STORE_ITEMS[item], flag_list(cursor, bare=True))
 
-
+# %% ../../nbs/imap/01_commands.ipynb #4e864508
 @dataclass(frozen=True, slots=True)
 class Copy:
     "COPY and UID COPY"
@@ -456,20 +456,24 @@ class Search:
 
     key: Key
 
-# %% ../../nbs/imap/01_commands.ipynb #e1b7f1a0
-CHARSETS = frozenset(
-    ["us-ascii", "utf-8", "koi8-r", "koi8-u", "iso-2022-jp", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr"]
-    + [f"iso-8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)]
-    + [f"windows-{n}" for n in range(1250, 1259)]
-)
+# %% ../../nbs/imap/01_commands.ipynb #11faa905
+CHARSETS = ("us-ascii", "utf-8", "koi8-r", "koi8-u", "iso-2022-jp", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr",
+            *(f"iso-8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)), *(f"windows-{n}" for n in range(1250, 1259)))
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+_CODECS = {**{_bare(name): name for name in CHARSETS}, "ascii": "us-ascii", "latin1": "iso-8859-1"}
 
 
 def charset(cursor: Cursor) -> str:
-    "The charset of the search words; raises No with BADCHARSET"
-    name = astring(cursor, "A charset").decode("ascii", "replace").lower()
-    if name not in CHARSETS:
+    "The charset of the search words, as Python calls it; raises No with BADCHARSET"
+    codec = _CODECS.get(_bare(astring(cursor, "A charset").decode("ascii", "replace")))
+    if codec is None:
         raise No("This charset is not known here", "BADCHARSET (US-ASCII UTF-8)")
-    return name
+    return codec
 
 
 def _text(cursor: Cursor, encoding: str) -> str:
@@ -480,7 +484,7 @@ def _text(cursor: Cursor, encoding: str) -> str:
     except UnicodeDecodeError:
         raise Bad(f"A search word is not written in {encoding.upper()}") from None
 
-# %% ../../nbs/imap/01_commands.ipynb #7309c594
+# %% ../../nbs/imap/01_commands.ipynb #fda394d8
 SIMPLE_KEYS: dict[str, Key] = {
     "ALL": Test("ALL"),
     **{name[1:]: Test("FLAG", bit) for name, (bit, _) in SYSTEM_FLAGS.items()},
@@ -496,48 +500,45 @@ DATE_KEYS = ("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE")
 def _argument(name: str, cursor: Cursor, encoding: str) -> Key:
     "The keys that take a value; raises Bad for a name that is no key"
     if name in TEXT_KEYS:
-        return Test(name, _text(cursor, encoding))
+        words = _text(cursor, encoding)
+        # nothing is contained in every field there is, and in no field that is not there
+        return Test(name, words) if words or name in ("BODY", "TEXT") else Test("HEADER", (name, words))
     if name not in (*DATE_KEYS, "LARGER", "SMALLER", "KEYWORD", "UNKEYWORD", "HEADER", "UID"):
         raise Bad(f"{name[:40]} is not a key of SEARCH")
     cursor.space()
     if name in DATE_KEYS:
         return Test(name, day(cursor))
     if name in ("LARGER", "SMALLER"):
-        return Test(name, cursor.number())
+        return Test(name, number(cursor))
     if name == "UID":
         return Test("UID", sequence_set(cursor))
     if name == "HEADER":
         return Test("HEADER", (_field(cursor).decode("ascii"), _text(cursor, encoding)))
-    keyword = Test("KEYWORD", cursor.word("A keyword"))
+    keyword = Test("KEYWORD", word(cursor, "A keyword"))
     return keyword if name == "KEYWORD" else Not(keyword)
 
-
+# %% ../../nbs/imap/01_commands.ipynb #20cfd95c
 def search_key(cursor: Cursor, encoding: str) -> Key:
     "search-key (§9)"
     if cursor.peek() == b"(":
-        cursor.deeper()
-        keys = listed(cursor, lambda inner: search_key(inner, encoding))
-        cursor.shallower()
-        return And(tuple(dict.fromkeys(keys)))
+        with level(cursor):
+            return And(tuple(dict.fromkeys(listed(cursor, lambda inner: search_key(inner, encoding)))))
     if cursor.peek() == b"*" or cursor.peek().isdigit():
         return Test("NUMBER", sequence_set(cursor))
-    name = cursor.word("A key of SEARCH")
+    name = word(cursor, "A key of SEARCH")
     if name in SIMPLE_KEYS:
         return SIMPLE_KEYS[name]
     if name not in ("NOT", "OR"):
         return _argument(name, cursor, encoding)
-    cursor.deeper()
-    cursor.space()
-    key: Key = search_key(cursor, encoding)
-    if name == "OR":
+    with level(cursor):
         cursor.space()
-        key = Or(key, search_key(cursor, encoding))
-    else:
-        key = Not(key)
-    cursor.shallower()
-    return key
+        key = search_key(cursor, encoding)
+        if name == "NOT":
+            return Not(key)
+        cursor.space()
+        return Or(key, search_key(cursor, encoding))
 
-
+# %% ../../nbs/imap/01_commands.ipynb #1b25017f
 @syntax("SEARCH", "UID SEARCH")
 def search(cursor: Cursor) -> Search:
     "['CHARSET' SP astring] 1*(SP search-key) (§6.4.4); without a charset, words are read as UTF-8, of which ASCII is a part"

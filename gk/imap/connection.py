@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Event', 'HUGE', 'LITERALS', 'AGAIN', 'MODES', 'Refused', 'Continue', 'Upload', 'Chunk', 'Line', 'announced', 'tag_of',
            'Connection', 'take_line', 'refused', 'read_command', 'read_announcement', 'read_literal', 'read_nothing',
-           'read_upload', 'read_skip', 'read_raw_line']
+           'read_upload', 'read_skip', 'read_raw_line', 'next_event']
 
 # %% ../../nbs/imap/02_connection.ipynb #e9ba3551
 import re
@@ -56,7 +56,7 @@ class Line:
 
 Event = Command | Refused | Continue | Upload | Chunk | Line
 
-# %% ../../nbs/imap/02_connection.ipynb #dfaa0f26
+# %% ../../nbs/imap/02_connection.ipynb #3bb20621
 _ANNOUNCED = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _TAGGED = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,64})(?: |\Z)')
@@ -73,7 +73,7 @@ def announced(
         return None
     return (int(found[1]) if len(found[1]) <= 10 else HUGE), not found[2]
 
-
+# %% ../../nbs/imap/02_connection.ipynb #768f560d
 def tag_of(
     octets: bytes,  # the beginning of a command
 ) -> str:
@@ -81,7 +81,7 @@ def tag_of(
     found = _TAGGED.match(octets[:100])
     return found[1].decode("ascii") if found else "*"
 
-# %% ../../nbs/imap/02_connection.ipynb #97a6c291
+# %% ../../nbs/imap/02_connection.ipynb #ec5a68f8
 AGAIN = object()
 
 
@@ -107,10 +107,7 @@ class Connection:
 
     def next_event(self) -> Event | None:
         "What it means; None when more has to arrive"
-        while True:
-            event = MODES[self.mode](self)
-            if event is not AGAIN:
-                return event  # type: ignore[return-value]
+        return next_event(self)
 
     def reset(self) -> None:
         "Forgets everything received so far: nothing that came before a TLS handshake may count (CVE-2011-0411)"
@@ -131,11 +128,9 @@ class Connection:
     def refuse(self) -> None:
         "The announced message is not wanted; one that comes unasked is thrown away (RFC 7888 §4)"
         assert self.upload is not None
-        waits, self.upload, self.mode = self.upload.waits, None, "command"
-        if not waits:
-            self.mode = "skip"
+        self.mode, self.upload = "command" if self.upload.waits else "skip", None
 
-# %% ../../nbs/imap/02_connection.ipynb #93ab2b78
+# %% ../../nbs/imap/02_connection.ipynb #292b66f2
 class _TooLong(Exception):
     "The line that is arriving is longer than the bound"
 
@@ -159,7 +154,7 @@ def take_line(
     connection.scanned = 0
     return line
 
-
+# %% ../../nbs/imap/02_connection.ipynb #0a91bd72
 def refused(
     connection: Connection,
     head: bytes | bytearray,  # how the command begins
@@ -176,7 +171,7 @@ def refused(
         connection.mode, connection.wanted, connection.skipped, connection.ending = "skip", skip, 0, b""
     return Refused(tag, status, text, code)
 
-# %% ../../nbs/imap/02_connection.ipynb #31e9ef56
+# %% ../../nbs/imap/02_connection.ipynb #c8fc5ce3
 def read_command(connection: Connection) -> Event | object | None:
     "One line of a command"
     try:
@@ -199,7 +194,7 @@ def read_command(connection: Connection) -> Event | object | None:
     connection.literals = 0
     return command
 
-
+# %% ../../nbs/imap/02_connection.ipynb #f44b7307
 def read_announcement(
     connection: Connection,
     size: int,  # octets announced
@@ -302,7 +297,7 @@ def read_skip(connection: Connection) -> Event | object | None:
         connection.mode = "command"
     return AGAIN
 
-# %% ../../nbs/imap/02_connection.ipynb #7c253ba7
+# %% ../../nbs/imap/02_connection.ipynb #28168c5f
 def read_raw_line(connection: Connection) -> Event | object | None:
     "One line as it is"
     try:
@@ -314,7 +309,7 @@ def read_raw_line(connection: Connection) -> Event | object | None:
     connection.mode = "command"
     return Line(line)
 
-
+# %% ../../nbs/imap/02_connection.ipynb #01693159
 MODES: dict[str, Callable[[Connection], Event | object | None]] = {
     "command": read_command,
     "literal": read_literal,
@@ -323,3 +318,11 @@ MODES: dict[str, Callable[[Connection], Event | object | None]] = {
     "skip": read_skip,
     "line": read_raw_line,
 }
+
+
+def next_event(connection: Connection) -> Event | None:
+    "What the buffer means; None when more has to arrive"
+    while True:
+        event = MODES[connection.mode](connection)
+        if event is not AGAIN:
+            return event  # type: ignore[return-value]

@@ -26,7 +26,7 @@ from ..mail.structure import section as find_section
 
 HANDLERS: Table = {}
 
-# %% ../../nbs/imap/08_fetch.ipynb #e4bf5515
+# %% ../../nbs/imap/08_fetch.ipynb #a1cb0ac9
 WHOLE = 1 << 62  # octets: all there are
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE)
 
@@ -41,7 +41,7 @@ def header_fields(
     found = [field[0].rstrip(b"\r") for field in _FIELD.finditer(header) if (field[1].lower() in names) == named]
     return b"".join(field + b"\r\n" for field in found) + b"\r\n"
 
-
+# %% ../../nbs/imap/08_fetch.ipynb #900d6377
 def place_of(
     section: Section,
     row: Any,  # of the index, with header_size, and parts when a part is asked for
@@ -74,7 +74,7 @@ def cut(
         octets = octets[first : first + count]
     return octets
 
-# %% ../../nbs/imap/08_fetch.ipynb #c0130838
+# %% ../../nbs/imap/08_fetch.ipynb #0df07741
 @dataclass(frozen=True, slots=True)
 class Slice:
     "Some messages, with whatever the columns need of them"
@@ -95,7 +95,7 @@ class Column:
     needs: tuple[str, ...] = ()  # columns of the index
     reach: Callable[[Any], int] | None = None  # how many octets of the message, from its row of the index; None: none
 
-
+# %% ../../nbs/imap/08_fetch.ipynb #05557b2f
 def flags_column(part: Slice) -> list[bytes]:
     "Flag lists; a mailbox knows few different ones, so each is written once"
     keys = list(map(attrgetter("flags", "keywords"), part.entries))
@@ -157,7 +157,7 @@ def lines(
     format = b"* %d FETCH (" + b" ".join(column.format for column in columns) + b")\r\n"
     return b"".join(map(format.__mod__, zip(part.numbers, *(column.values(part) for column in columns), strict=True)))
 
-# %% ../../nbs/imap/08_fetch.ipynb #e1002f7e
+# %% ../../nbs/imap/08_fetch.ipynb #37e7d7ab
 SLICE = 1000  # messages at once when no file is read
 FILES = 64  # messages at once when files are read …
 OCTETS = 1_000_000  # … or this much, whatever comes first
@@ -183,7 +183,7 @@ def slices(
     if start < len(found):
         yield found[start:]
 
-
+# %% ../../nbs/imap/08_fetch.ipynb #0bec1709
 async def load(
     session: Session,
     selected: Selected,
@@ -207,7 +207,7 @@ async def load(
     numbers, entries = [number for (number, _), _ in present], [entry for (_, entry), _ in present]
     return Slice(selected, numbers, entries, [rows.get(entry.content_id) for entry in entries], [one for _, one in present])
 
-
+# %% ../../nbs/imap/08_fetch.ipynb #8e143e3d
 async def loaded(
     session: Session,
     selected: Selected,
@@ -275,7 +275,7 @@ async def answer(
         remembered.keep(state, b"".join(said))
     return answered
 
-# %% ../../nbs/imap/08_fetch.ipynb #6330193e
+# %% ../../nbs/imap/08_fetch.ipynb #87b7eced
 async def mark_seen(
     session: Session,
     selected: Selected,
@@ -290,7 +290,7 @@ async def mark_seen(
             selected.entries[number - 1] = now[entry.uid]
     return [(number, selected.entries[number - 1]) for number, _ in found]
 
-
+# %% ../../nbs/imap/08_fetch.ipynb #d4dc49e4
 @handles(HANDLERS, "FETCH", states=(SELECTED,), expunge=False)
 @handles(HANDLERS, "UID FETCH", states=(SELECTED,))
 async def fetch(session: Session, command: Command) -> Done | None:

@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['HANDLERS', 'IN_MEMORY', 'select', 'say_selected', 'unselect', 'account_of', 'create', 'delete', 'rename', 'subscribe',
-           'wanted', 'say_names', 'list_', 'attributes', 'lsub', 'namespace', 'status', 'Spool', 'target', 'receive',
-           'spelled', 'append']
+           'say_names', 'attributes', 'list_', 'lsub', 'namespace', 'status', 'Spool', 'target', 'receive', 'spelled',
+           'append']
 
-# %% ../../nbs/imap/06_folders.ipynb #546c683c
+# %% ../../nbs/imap/06_folders.ipynb #33a927f2
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +24,7 @@ from ..mail.folders import Mailbox, MailboxNotFound, implied, parents
 
 HANDLERS: Table = {}
 
-# %% ../../nbs/imap/06_folders.ipynb #9967fcca
+# %% ../../nbs/imap/06_folders.ipynb #6754b527
 @handles(HANDLERS, "SELECT", "EXAMINE", states=SIGNED_IN)
 async def select(session: Session, command: Command) -> Done:
     "Open a mailbox, to work in it or only to look (§6.3.1, §6.3.2)"
@@ -40,7 +39,7 @@ async def select(session: Session, command: Command) -> Done:
     session.selected = selected
     return Done(f"{command.name} completed", "READ-ONLY" if read_only else "READ-WRITE")
 
-
+# %% ../../nbs/imap/06_folders.ipynb #411766c4
 def say_selected(
     selected: Selected,
     mailbox: Mailbox,
@@ -99,15 +98,7 @@ async def subscribe(session: Session, command: Command) -> None:
     "A note that LSUB reads; the mailbox need not exist (§6.3.6, §6.3.7)"
     await session.services.mailboxes.subscribe(account_of(session), command.arguments, command.name == "SUBSCRIBE")
 
-# %% ../../nbs/imap/06_folders.ipynb #a0251db8
-def wanted(
-    pattern: str,  # of LIST or LSUB
-) -> Callable[[str], bool]:
-    "A test for names; INBOX also matches a pattern in small letters"
-    plain, capitals = matcher(pattern), matcher(pattern.upper())
-    return lambda name: plain(name) or (name == "INBOX" and capitals(name))
-
-
+# %% ../../nbs/imap/06_folders.ipynb #1a3cbea8
 def say_names(
     word: bytes,  # LIST or LSUB
     names: dict[str, list[str]],  # name → attributes
@@ -117,22 +108,6 @@ def say_names(
     for name in sorted(names, key=lambda name: (name != "INBOX", name)):
         lines.append(b'* %b (%b) "/" %b\r\n' % (word, " ".join(names[name]).encode(), write_name(name)))
     return lines
-
-
-@handles(HANDLERS, "LIST", states=SIGNED_IN)
-async def list_(session: Session, command: Command) -> None:
-    "The mailboxes that match (§6.3.8)"
-    asked: Listing = command.arguments
-    if not asked.pattern:
-        session.say(b'* LIST (\\Noselect) "/" ""\r\n')
-        return
-    mailboxes = await session.services.mailboxes.list(account_of(session))
-    uses = {mailbox.name: mailbox.special_use for mailbox in mailboxes}
-    uses.update(dict.fromkeys(only := implied(uses), None))
-    with_children = {parent for name in uses for parent in parents(name)[-1:]}
-    test = wanted(asked.pattern)
-    found = {name: attributes(name in only, name in with_children, uses[name]) for name in uses if test(name)}
-    session.say(*say_names(b"LIST", found))
 
 
 def attributes(
@@ -145,7 +120,23 @@ def attributes(
     words.append("\\HasChildren" if children else "\\HasNoChildren")
     return [*words, special_use] if special_use else words
 
+# %% ../../nbs/imap/06_folders.ipynb #9508e3cb
+@handles(HANDLERS, "LIST", states=SIGNED_IN)
+async def list_(session: Session, command: Command) -> None:
+    "The mailboxes that match (§6.3.8)"
+    asked: Listing = command.arguments
+    if not asked.pattern:
+        session.say(b'* LIST (\\Noselect) "/" ""\r\n')
+        return
+    mailboxes = await session.services.mailboxes.list(account_of(session))
+    uses = {mailbox.name: mailbox.special_use for mailbox in mailboxes}
+    uses.update(dict.fromkeys(only := implied(uses), None))
+    with_children = {parent for name in uses for parent in parents(name)[-1:]}
+    test = matcher(asked.pattern)
+    found = {name: attributes(name in only, name in with_children, uses[name]) for name in uses if test(name)}
+    session.say(*say_names(b"LIST", found))
 
+# %% ../../nbs/imap/06_folders.ipynb #02a0c6cf
 @handles(HANDLERS, "LSUB", states=SIGNED_IN)
 async def lsub(session: Session, command: Command) -> None:
     r"The subscribed names that match; with % a parent of one stands for it, as \Noselect (§6.3.9)"
@@ -154,13 +145,13 @@ async def lsub(session: Session, command: Command) -> None:
         session.say(b'* LSUB (\\Noselect) "/" ""\r\n')
         return
     names = await session.services.mailboxes.subscriptions(account_of(session))
-    test = wanted(asked.pattern)
+    test = matcher(asked.pattern)
     found: dict[str, list[str]] = {name: [] for name in names if test(name)}
     if "%" in asked.pattern:
         found |= {name: ["\\Noselect"] for name in implied(names) if test(name)}
     session.say(*say_names(b"LSUB", found))
 
-
+# %% ../../nbs/imap/06_folders.ipynb #a4c5fe91
 @handles(HANDLERS, "NAMESPACE", states=SIGNED_IN)
 async def namespace(session: Session, command: Command) -> None:
     "One personal namespace, with nothing before its names (RFC 2342)"
@@ -221,7 +212,7 @@ class Spool:
             self.file.close()
             self.path.unlink(missing_ok=True)
 
-# %% ../../nbs/imap/06_folders.ipynb #df521ca1
+# %% ../../nbs/imap/06_folders.ipynb #6eea68dd
 async def target(session: Session, name: str) -> Mailbox:
     "The mailbox that something is to be put into; raises No with TRYCREATE"
     try:
@@ -229,7 +220,7 @@ async def target(session: Session, name: str) -> Mailbox:
     except MailboxNotFound:
         raise No("There is no such mailbox; it could be created", "TRYCREATE") from None
 
-
+# %% ../../nbs/imap/06_folders.ipynb #daef2f9b
 async def receive(session: Session, size: int) -> Spool:
     "Takes the announced message off the connection; raises Gone, TooSlow, and the refusal of what came behind the message"
     spool: Spool | None = None
@@ -250,7 +241,7 @@ async def receive(session: Session, size: int) -> Spool:
             session.connection.abandon()
         raise storage_error(error) or error from error
 
-
+# %% ../../nbs/imap/06_folders.ipynb #11a879a2
 async def spelled(session: Session, mailbox: Mailbox, keywords: tuple[str, ...]) -> tuple[str, ...]:
     "Keywords as this mailbox first saw them: $Junk and $junk are one"
     if not keywords:
@@ -259,7 +250,7 @@ async def spelled(session: Session, mailbox: Mailbox, keywords: tuple[str, ...])
     known = {word.upper(): word for entry in view.entries for word in entry.keywords}
     return tuple(known.get(word.upper(), word) for word in keywords)
 
-
+# %% ../../nbs/imap/06_folders.ipynb #1d0488d2
 @handles(HANDLERS, "APPEND", states=SIGNED_IN)
 async def append(session: Session, command: Command) -> Done:
     "Put a message into a mailbox (§6.3.11)"

@@ -88,7 +88,7 @@ async def in_text(
         field, words = f"header:{key.value[0]}", key.value[1]
     return await session.services.search.matching(session.account.id, words, field, among)
 
-# %% ../../nbs/imap/09_search.ipynb #dccad6cc
+# %% ../../nbs/imap/09_search.ipynb #050b4ed0
 def cost(key: Key) -> int:
     "0 for what the picture knows, more for what has to be looked up"
     match key:
@@ -104,7 +104,7 @@ def cost(key: Key) -> int:
 
 TEXT = ("BCC", "BODY", "CC", "FROM", "HEADER", "SUBJECT", "TEXT", "TO")
 
-
+# %% ../../nbs/imap/09_search.ipynb #500808ad
 async def narrow(
     session: Session,
     key: Key,
@@ -128,7 +128,7 @@ async def narrow(
         case Test():
             return await ask(session, key, found)
 
-
+# %% ../../nbs/imap/09_search.ipynb #ca01424f
 async def ask(
     session: Session,
     key: Test,
