@@ -6,8 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from imap_house import ALICE, BOB, a_client, a_house, play, put
+from imap_house import ALICE, BOB, PASSWORD, a_client, a_house, play, put
 
+from gk.core import metrics
 from gk.imap.commands import SYNTAX
 from gk.imap.server import HANDLERS
 from gk.mail.maildir import Flag
@@ -809,3 +810,62 @@ async def test_pipelined_commands_are_answered_in_order() -> None:
         answer = await client("a1 NOOP\na2 SELECT INBOX\na3 NONSENSE\na4 CLOSE\na5 NOOP")
         tags = [line.split(" ")[:2] for line in answer.split("\n") if not line.startswith("*")]
         assert tags == [["a1", "OK"], ["a2", "OK"], ["a3", "BAD"], ["a4", "OK"], ["a5", "OK"]]
+
+
+async def test_rfc_3501_5_1_inbox_has_no_case_where_it_begins_a_path() -> None:
+    async with a_house() as house, a_client(house) as client:
+        await play(client, r"""
+            C: a1 CREATE inbox/Club
+            S: a1 OK CREATE completed
+            C: a2 LIST "" "Inbox/%"
+            S: * LIST (\HasNoChildren) "/" INBOX/Club
+            S: a2 OK LIST completed
+            C: a3 LIST "" "inb*"
+            S: * LIST (\HasChildren) "/" INBOX
+            S: * LIST (\HasNoChildren) "/" INBOX/Club
+            S: a3 OK LIST completed
+            C: a4 LIST "" "inbox/club"
+            S: a4 OK LIST completed
+            C: a5 STATUS iNbOx/Club (MESSAGES)
+            S: * STATUS INBOX/Club (MESSAGES 0)
+            S: a5 OK STATUS completed
+        """)
+
+
+async def test_search_takes_charsets_as_programs_write_them() -> None:
+    """imap-tools says utf8, as its documentation does; Dovecot takes it as well."""
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        await put(house, "Subject: =?utf-8?Q?D=C3=A9j=C3=A0?=\r\n\r\nvu\r\n")
+        await client("a0 NOOP")
+        for charset, encoding in (("utf8", "utf-8"), ("UTF-8", "utf-8"), ("latin1", "latin-1"), ("ISO8859-1", "latin-1")):
+            word = "Déjà".encode(encoding)
+            answer = await client(b"a1 SEARCH CHARSET %b SUBJECT {%d+}\r\n%b\r\n" % (charset.encode(), len(word), word))
+            assert answer.startswith("* SEARCH 1\n"), charset
+        assert "BADCHARSET" in await client("a2 SEARCH CHARSET unicode_escape SUBJECT x")
+
+
+async def test_an_empty_search_word_is_in_every_field_that_is_there() -> None:
+    async with a_house() as house, a_client(house, select="INBOX") as client:
+        await put(house, PLAIN)
+        await put(house, "Cc: x@example.test\r\n\r\nNo subject.\r\n")
+        await client("a0 NOOP")
+        for key, expected in (("CC", "2"), ("SUBJECT", "1"), ("FROM", "1"), ("TEXT", "1 2"), ("BODY", "1 2")):
+            assert (await client(f'a1 SEARCH {key} ""')).startswith(f"* SEARCH {expected}\n"), key
+
+
+async def test_commands_and_sign_ins_are_counted() -> None:
+    def counted() -> dict[tuple[str, ...], float]:
+        values = {}
+        for counter in (metrics.imap_commands, metrics.logins):
+            for sample in next(iter(counter.collect())).samples:
+                values[tuple(sample.labels.values())] = sample.value
+        return values
+
+    async with a_house() as house, a_client(house, login="") as client:
+        before = counted()
+        await client(f'a1 LOGIN {ALICE} wrong\na2 LOGIN {ALICE} "{PASSWORD}"')
+        await client("a3 SELECT INBOX\na4 SELECT None\na5 WEATHER\na6 CHECK")
+        now = counted()
+        for labels in (("imap", "wrong"), ("imap", "ok"), ("LOGIN", "no"), ("LOGIN", "ok"), ("SELECT", "ok"), ("SELECT", "no"),
+                       ("unknown", "bad"), ("CHECK", "bad")):
+            assert now[labels] == before.get(labels, 0) + 1, labels

@@ -194,6 +194,43 @@ async def test_a_changed_password_ends_connections() -> None:
         assert await bob("a2 NOOP") == "a2 OK NOOP completed"
 
 
+async def test_a_browser_that_signs_out_ends_no_mail_program() -> None:
+    async with a_house() as house, a_client(house, select="INBOX") as laptop:
+        alice = await house.directory.find(ALICE)
+        assert alice is not None
+        browser, _ = await house.credentials.add_token(alice, "session")
+        await laptop("a1 IDLE")
+        await house.credentials.revoke(browser.id)
+        await asyncio.sleep(0.1)
+        assert await laptop("DONE\na2 NOOP") == "a1 OK IDLE completed\na2 OK NOOP completed"
+
+
+async def test_a_revoked_app_password_ends_the_connections_that_came_in_with_it() -> None:
+    async with (
+        a_house() as house,
+        a_client(house) as laptop,
+        a_client(house, login="") as phone,
+        a_client(house, login="") as tablet,
+    ):
+        alice = await house.directory.find(ALICE)
+        assert alice is not None
+        tokens = [await house.credentials.add_token(alice, "app", name) for name in ("phone", "tablet")]
+        for client, (_, text) in zip((phone, tablet), tokens, strict=True):
+            assert "a1 OK" in await client(f"a1 LOGIN {ALICE} {text}")
+        await house.credentials.revoke(tokens[0][0].id)
+        assert await phone.news() == "* BYE Please sign in again"
+        await house.credentials.set_password(alice, "another password")
+        assert await laptop.news() == "* BYE Please sign in again"
+        assert await tablet("a2 NOOP") == "a2 OK NOOP completed"  # its own right has not changed
+
+
+async def test_a_deleted_account_ends_its_connections() -> None:
+    async with a_house() as house, a_client(house) as alice, a_client(house, login=BOB) as bob:
+        await house.directory.delete_account(ALICE)
+        assert await alice.news() == "* BYE Please sign in again"
+        assert await bob("a1 NOOP") == "a1 OK NOOP completed"
+
+
 async def test_nobody_reads_the_mail_of_another() -> None:
     async with a_house() as house, a_client(house, login=BOB) as bob:
         await put(house, "Subject: secret\r\n\r\nfor Alice\r\n")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHORTEST', 'LONGEST', 'DECOY', 'KINDS', 'Clock', 'SCOPES', 'USED_SECONDS', 'REMEMBER_SECONDS', 'PasswordError',
            'acceptable', 'hash_now', 'Token', 'Keys', 'Stored', 'ScopeError', 'known_scopes', 'Tokens', 'Tickets',
-           'Remembered', 'Passwords', 'Credentials']
+           'Remembered', 'Grant', 'Passwords', 'Credentials']
 
 # %% ../../nbs/accounts/02_credentials.ipynb #7227487a
 import asyncio
@@ -291,7 +291,16 @@ class Remembered:
         text = json.dumps([stored.account.id, stored.password_hash, password])
         return hmac.digest(self._key, text.encode(), "sha256")
 
-# %% ../../nbs/accounts/02_credentials.ipynb #22817e58
+# %% ../../nbs/accounts/02_credentials.ipynb #8760388c
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a sign-in rests on."""
+
+    account: Account
+    token: int | None = None  # id of the app password
+    fingerprint: str = ""  # of the password, if it was that
+
+# %% ../../nbs/accounts/02_credentials.ipynb #914a3a31
 class Passwords:
     """Passwords of people, and app passwords in their place."""
 
@@ -305,20 +314,32 @@ class Passwords:
         return await asyncio.get_running_loop().run_in_executor(self._pool, hash_now, acceptable(password))
 
     async def verify(self, address: str, password: str) -> Account | None:
-        """The person, if this is their password or an app password of theirs; None, and as slowly, if not or if nobody is."""
+        """The person, if this is their password or an app password of theirs."""
+        grant = await self.admit(address, password)
+        return grant.account if grant else None
+
+    async def admit(self, address: str, password: str) -> Grant | None:
+        """The same as something that can be asked again; None, and as slowly, if it is wrong or there is nobody of this name."""
         account = await self._directory.find(address)
         if password.startswith("gk_app_"):  # as fast for a name that does not exist: this tells nothing either
             token = await self._tokens.check(password, "app")
-            return account if account and token and token.account.id == account.id else None
+            return Grant(account, token.id) if account and token and token.account.id == account.id else None
         stored = _stored(self._database, account.id) if account else None
         if stored and self._remembered.has(stored, password):
-            return stored.account
+            return Grant(stored.account, fingerprint=stored.fingerprint())
         known = stored.password_hash if stored and stored.password_hash else DECOY
         right = await asyncio.get_running_loop().run_in_executor(self._pool, _matches, known, password)
         if not right or stored is None or known is DECOY:
             return None
         self._remembered.add(stored, password)
-        return stored.account
+        return Grant(stored.account, fingerprint=stored.fingerprint())
+
+    async def holds(self, grant: Grant) -> bool:
+        """Whether the person, and the password or app password, are still there; asked on the topic `session:<account>`."""
+        if grant.token is not None:
+            return any(token.id == grant.token for token in await self._tokens.of(grant.account))
+        stored = _stored(self._database, grant.account.id)
+        return stored is not None and hmac.compare_digest(stored.fingerprint(), grant.fingerprint)
 
     async def set(self, account: Account, password: str) -> None:
         """Change a password: browsers and API tickets of the old one end here. `PasswordError`."""
@@ -339,7 +360,7 @@ class Passwords:
         """Let go of the hashing threads."""
         self._pool.shutdown()
 
-# %% ../../nbs/accounts/02_credentials.ipynb #8d327c54
+# %% ../../nbs/accounts/02_credentials.ipynb #ac574eec
 class Credentials:
     """Passwords, tickets and tokens of an office."""
 
@@ -356,4 +377,5 @@ class Credentials:
         self.add_token, self.check_token, self.tokens, self.revoke = tokens.add, tokens.check, tokens.of, tokens.revoke
         self.issue_jwt, self.check_jwt = tickets.issue, tickets.check
         self.hash, self.verify, self.close = passwords.hash, passwords.verify, passwords.close
+        self.admit, self.holds = passwords.admit, passwords.holds
         self.set_password, self.set_hash = passwords.set, passwords.set_hash

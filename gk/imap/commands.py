@@ -456,9 +456,12 @@ class Search:
 
     key: Key
 
-# %% ../../nbs/imap/01_commands.ipynb #11faa905
-CHARSETS = ("us-ascii", "utf-8", "koi8-r", "koi8-u", "iso-2022-jp", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr",
-            *(f"iso-8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)), *(f"windows-{n}" for n in range(1250, 1259)))
+# %% ../../nbs/imap/01_commands.ipynb #49578897
+CHARSETS = (
+    "us-ascii", "utf-8", "koi8-r", "koi8-u", "iso-2022-jp", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr",
+    *(f"iso-8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)),
+    *(f"windows-{page}" for page in range(1250, 1259)),
+)  # fmt: skip
 
 
 def _bare(name: str) -> str:

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['log', 'NOT_AUTHENTICATED', 'AUTHENTICATED', 'SELECTED', 'LOGOUT', 'ANY', 'SIGNED_IN', 'Handler', 'Table', 'HANDLERS',
            'CODES', 'PATIENCE', 'EXTENSIONS', 'STILL_HERE', 'Gone', 'Channel', 'Remembered', 'Services', 'Done', 'Rule',
-           'handles', 'Session', 'TooSlow', 'next_event', 'read_line', 'announce', 'claim', 'plain', 'tagged',
-           'attempt', 'run', 'refuse', 'take', 'farewell', 'converse', 'private', 'capabilities', 'capability', 'noop',
-           'logout', 'identify', 'sign_in', 'login', 'authenticate', 'starttls', 'idle']
+           'handles', 'Session', 'listen', 'patience', 'TooSlow', 'next_event', 'read_line', 'announce', 'claim',
+           'plain', 'tagged', 'attempt', 'trouble', 'run', 'refuse', 'take', 'farewell', 'converse', 'private',
+           'capabilities', 'capability', 'noop', 'logout', 'identify', 'check', 'sign_in', 'login', 'plain_words',
+           'authenticate', 'starttls', 'idle']
 
-# %% ../../nbs/imap/04_session.ipynb #d7f9784b
+# %% ../../nbs/imap/04_session.ipynb #9f0663ea
 import asyncio
 import base64
 import binascii
@@ -28,8 +29,9 @@ from weakref import WeakValueDictionary
 import structlog
 
 from .. import __version__
-from ..accounts.credentials import Credentials
+from ..accounts.credentials import Credentials, Grant
 from ..accounts.directory import Account
+from ..core import metrics
 from ..core.config import ImapSettings
 from ..core.database import DatabaseError, StorageFull
 from ..core.hub import Hub
@@ -45,7 +47,7 @@ from ..mail.search import Search
 
 log = structlog.get_logger("gk.imap")
 
-# %% ../../nbs/imap/04_session.ipynb #7f6ffb0c
+# %% ../../nbs/imap/04_session.ipynb #604ad0a7
 class Gone(Exception):
     "The client has hung up"
 
@@ -63,7 +65,7 @@ class Channel(Protocol):
     def interrupt(self) -> None: ...  # ends a `wait`
     async def start_tls(self) -> None: ...  # stops reading at once, sends what was written, shakes hands; raises Gone
 
-
+# %% ../../nbs/imap/04_session.ipynb #387a8d5c
 class Remembered:
     "Answers about whole mailboxes, the least recently used ones forgotten first"
 
@@ -89,7 +91,7 @@ class Remembered:
         while self.octets > self.limit:
             self.octets -= len(self.answers.popitem(last=False)[1])
 
-
+# %% ../../nbs/imap/04_session.ipynb #2335bfdf
 @dataclass(frozen=True, slots=True)
 class Services:
     "What a session may use"
@@ -104,7 +106,7 @@ class Services:
     remembered: Remembered = field(default_factory=Remembered)
     turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)  # sign-ins, by address
 
-# %% ../../nbs/imap/04_session.ipynb #650300a7
+# %% ../../nbs/imap/04_session.ipynb #11ad659a
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
 ANY = (NOT_AUTHENTICATED, AUTHENTICATED, SELECTED)
 SIGNED_IN = (AUTHENTICATED, SELECTED)
@@ -130,7 +132,7 @@ class Rule:
     states: tuple[str, ...]
     expunge: bool  # whether EXPUNGE may be said when it ends (§7.4.1)
 
-
+# %% ../../nbs/imap/04_session.ipynb #b76bbf2d
 Table = dict[str, Rule]
 HANDLERS: Table = {}
 
@@ -149,7 +151,7 @@ def handles(
 
     return enter
 
-# %% ../../nbs/imap/04_session.ipynb #2f60b315
+# %% ../../nbs/imap/04_session.ipynb #bb902299
 class Session:
     "One client: its state, and how to speak to it"
 
@@ -171,7 +173,7 @@ class Session:
         self.dismissed = ""  # why the session is to end before its next command
         self.errors = 0  # BAD answers in a row
         self.started = time.monotonic()
-        self.watch: asyncio.Task[None] | None = None
+        self.watch: asyncio.Task[None] | None = None  # on the rights of who is signed in
 
     @property
     def state(self) -> str:
@@ -187,25 +189,6 @@ class Session:
         for line in lines:
             self.channel.write(line)
 
-    def patience(self) -> float:
-        "Seconds until an idle client is sent away (§5.4)"
-        limits = self.services.settings
-        if self.account is not None:
-            return limits.idle_seconds
-        return max(0.0, self.started + limits.login_seconds - time.monotonic())
-
-    def listen(self, *topics: str, heard: Callable[[], None]) -> "asyncio.Task[None]":
-        "Calls `heard` and ends the current wait whenever one of these topics changes"
-
-        async def listening() -> None:
-            with self.services.hub.subscribe(*topics) as subscription:
-                while True:
-                    if await subscription.next():
-                        heard()
-                        self.channel.interrupt()
-
-        return asyncio.get_running_loop().create_task(listening())
-
     def dismiss(self, reason: str) -> None:
         "End the session as soon as no command runs; what is being said is finished first"
         self.dismissed = reason
@@ -217,7 +200,33 @@ class Session:
             self.watch.cancel()
         self.ended, self.selected = True, None
 
-# %% ../../nbs/imap/04_session.ipynb #0d532728
+# %% ../../nbs/imap/04_session.ipynb #f8b7f234
+def listen(
+    session: Session,
+    *topics: str,  # of the hub
+    heard: Callable[[], Awaitable[None]] | None = None,  # what else to do when one of them changes
+) -> "asyncio.Task[None]":
+    "Ends the current wait whenever one of these topics changes; cancel the task to stop listening"
+
+    async def listening() -> None:
+        with session.services.hub.subscribe(*topics) as subscription:
+            while True:
+                if await subscription.next():
+                    if heard:
+                        await heard()
+                    session.channel.interrupt()
+
+    return asyncio.get_running_loop().create_task(listening())
+
+
+def patience(session: Session) -> float:
+    "Seconds until a silent client is sent away (§5.4)"
+    limits = session.services.settings
+    if session.account is not None:
+        return limits.idle_seconds
+    return max(0.0, session.started + limits.login_seconds - time.monotonic())
+
+# %% ../../nbs/imap/04_session.ipynb #b647f893
 class TooSlow(Gone):
     "Nothing came from the client for longer than it is allowed to be silent"
 
@@ -227,7 +236,7 @@ async def next_event(session: Session) -> Event | None:
     event = session.connection.next_event()
     if event is None:
         await session.channel.drain()
-        if not await session.channel.wait(session.patience()):
+        if not await session.channel.wait(patience(session)):
             raise TooSlow
         event = session.connection.next_event()
     return event
@@ -246,7 +255,7 @@ async def read_line(
         raise Gone
     return event.octets
 
-# %% ../../nbs/imap/04_session.ipynb #90e81f9e
+# %% ../../nbs/imap/04_session.ipynb #06b247db
 async def announce(
     session: Session,
     expunge: bool = True,  # whether EXPUNGE may be said now
@@ -264,7 +273,7 @@ async def announce(
     recent = await claim(session, view, [entry for entry in changes.entries if entry.uid > last], selected.read_only)
     session.say(*learn(selected, changes.entries, changes.vanished_uids, changes.highest_modseq, expunge, recent))
 
-
+# %% ../../nbs/imap/04_session.ipynb #5641f8db
 async def claim(
     session: Session,
     view: View,
@@ -277,8 +286,8 @@ async def claim(
     first = await session.services.mailboxes.claim_recent(view.mailbox.id, entries[-1].uid, keep=read_only)
     return [entry.uid for entry in entries[bisect_left(entries, first, key=attrgetter("uid")) :]]
 
-# %% ../../nbs/imap/04_session.ipynb #dcea110c
-_SIMPLER = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "…": "..."})
+# %% ../../nbs/imap/04_session.ipynb #77a7eafe
+_SIMPLER = str.maketrans({"§": "section ", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "…": "..."})
 
 
 def plain(
@@ -295,7 +304,7 @@ def tagged(tag: str, status: str, text: str, code: str = "") -> bytes:
     words = f"[{code}] {plain(text)}" if code else plain(text)
     return f"{tag} {status} {words}\r\n".encode("ascii", "replace")
 
-# %% ../../nbs/imap/04_session.ipynb #a0505c00
+# %% ../../nbs/imap/04_session.ipynb #14f8508f
 CODES: dict[type[MailboxError], str] = {
     MailboxNotFound: "NONEXISTENT", MailboxExists: "ALREADYEXISTS", BadName: "CANNOT", OverQuota: "OVERQUOTA",
 }  # fmt: skip
@@ -316,30 +325,43 @@ async def attempt(session: Session, command: Command) -> Done:
         await announce(session, rule.expunge)
     return done or Done()
 
+# %% ../../nbs/imap/04_session.ipynb #56fdaa8d
+def trouble(
+    error: Exception,  # whatever a handler raised that is no refusal
+    command: str,
+) -> No:
+    "What the client hears of it; the log hears the rest"
+    if isinstance(error, StorageFull):
+        log.error("imap.storage_full", command=command)
+        return No("No space left on the server", "UNAVAILABLE")
+    if isinstance(error, DatabaseError | OSError):
+        log.error("imap.storage", command=command, error=str(error))
+        return No("The storage does not answer; try again later", "UNAVAILABLE")
+    log.exception("imap.bug", command=command)
+    return No("A mistake of the server; it has been logged", "SERVERBUG")
+
 
 async def run(session: Session, command: Command) -> None:
-    "One command, one answer"
-    tag = command.tag
+    "One command, one answer, counted by its outcome"
     try:
         done = await attempt(session, command)
         session.errors = 0
         if not done.answered:
-            session.say(tagged(tag, "OK", done.text or f"{command.name} completed", done.code))
+            session.say(tagged(command.tag, "OK", done.text or f"{command.name} completed", done.code))
+        outcome = "ok"
     except Refusal as refusal:
-        refuse(session, tag, refusal.status, refusal.text, refusal.code)
+        refuse(session, command.tag, refusal.status, refusal.text, refusal.code)
+        outcome = refusal.status.lower()
     except MailboxNotFound:
         farewell(session, "The selected mailbox has been deleted")
-    except StorageFull:
-        log.error("imap.storage_full", command=command.name)
-        session.say(tagged(tag, "NO", "No space left on the server", "UNAVAILABLE"))
-    except (DatabaseError, OSError) as error:
-        log.error("imap.storage", command=command.name, error=str(error))
-        session.say(tagged(tag, "NO", "The storage does not answer; try again later", "UNAVAILABLE"))
+        outcome = "no"
     except Gone:
         raise
-    except Exception:
-        log.exception("imap.bug", command=command.name)
-        session.say(tagged(tag, "NO", "A mistake of the server; it has been logged", "SERVERBUG"))
+    except Exception as error:
+        said = trouble(error, command.name)
+        refuse(session, command.tag, said.status, said.text, said.code)
+        outcome = "no"
+    metrics.imap_commands.labels(command.name, outcome).inc()
 
 # %% ../../nbs/imap/04_session.ipynb #cbbd6a62
 PATIENCE = {False: 5, True: 50}  # BAD answers in a row, signed in or not
@@ -352,7 +374,7 @@ def refuse(session: Session, tag: str, status: str, text: str, code: str = "") -
     if session.errors > PATIENCE[session.account is not None]:
         farewell(session, "Too many errors")
 
-# %% ../../nbs/imap/04_session.ipynb #82a7d413
+# %% ../../nbs/imap/04_session.ipynb #61f7a83b
 async def take(session: Session, event: Event) -> None:
     "What one event means"
     match event:
@@ -365,6 +387,7 @@ async def take(session: Session, event: Event) -> None:
         case Continue():
             session.say(b"+ OK\r\n")
         case Refused():
+            metrics.imap_commands.labels("unknown", event.status.lower()).inc()  # it did not become a command
             refuse(session, event.tag, event.status, event.text, event.code)
             if event.fatal:
                 farewell(session, "Please start again")
@@ -375,7 +398,7 @@ def farewell(session: Session, text: str) -> None:
     session.say(tagged("*", "BYE", text))
     session.close()
 
-
+# %% ../../nbs/imap/04_session.ipynb #823401df
 async def converse(session: Session) -> None:
     "A whole connection, from the greeting to the end; the channel feeds `session.connection` meanwhile"
     session.say(tagged("*", "OK", "gk is ready", f"CAPABILITY {capabilities(session)}"))
@@ -395,7 +418,7 @@ async def converse(session: Session) -> None:
     with suppress(Gone):
         await session.channel.drain()
 
-# %% ../../nbs/imap/04_session.ipynb #ac34becd
+# %% ../../nbs/imap/04_session.ipynb #564c3e3b
 EXTENSIONS = "SASL-IR ID IDLE NAMESPACE UNSELECT UIDPLUS CHILDREN SPECIAL-USE"
 
 
@@ -413,7 +436,7 @@ def capabilities(session: Session) -> str:
     offers.append("AUTH=PLAIN" if private(session) else "LOGINDISABLED")
     return f"IMAP4rev1 LITERAL- {EXTENSIONS} {limit} {' '.join(offers)}"
 
-
+# %% ../../nbs/imap/04_session.ipynb #6da00f2c
 @handles(HANDLERS, "CAPABILITY", states=ANY)
 async def capability(session: Session, command: Command) -> None:
     "What this server can do (§6.1.1)"
@@ -441,37 +464,75 @@ async def identify(session: Session, command: Command) -> None:
     log.debug("imap.client", name=name[:80], peer=session.channel.peer)
     session.say(b'* ID ("name" "gk" "version" %b)\r\n' % write_string(__version__.encode()))
 
-# %% ../../nbs/imap/04_session.ipynb #53cba8a2
+# %% ../../nbs/imap/04_session.ipynb #7492ffae
+async def check(
+    session: Session,
+    user: str,  # address
+    password: str,
+) -> Grant:
+    "Who this is, and by what right; raises No"
+    services, peer = session.services, session.channel.peer
+    if not private(session):
+        raise No("A password is only accepted after STARTTLS", "PRIVACYREQUIRED")
+    async with services.turns.setdefault(peer, asyncio.Lock()):
+        if seconds := services.backoff.blocked(user, peer):
+            metrics.logins.labels("imap", "blocked").inc()
+            raise No(f"Too many failed attempts; try again in {max(1, round(seconds))} s", "UNAVAILABLE")
+        grant = await services.credentials.admit(user, password)
+        metrics.logins.labels("imap", "ok" if grant else "wrong").inc()
+        if grant is None:
+            services.backoff.failed(user, peer)
+            log.warning("imap.login_failed", user=user[:100], peer=peer)
+            raise No("The name or the password is wrong", "AUTHENTICATIONFAILED")
+        services.backoff.succeeded(user, peer)
+    return grant
+
+# %% ../../nbs/imap/04_session.ipynb #0b634799
 async def sign_in(
     session: Session,
     user: str,  # address
     password: str,
 ) -> Done:
-    "Checks the password and enters the authenticated state; raises No"
-    services, peer = session.services, session.channel.peer
-    if not private(session):
-        raise No("A password is only accepted after STARTTLS", "PRIVACYREQUIRED")
-    async with services.turns.setdefault(peer, asyncio.Lock()):  # one at a time: many at once would all pass the first line
-        if seconds := services.backoff.blocked(user, peer):
-            raise No(f"Too many failed attempts; try again in {max(1, round(seconds))} s", "UNAVAILABLE")
-        account = await services.credentials.verify(user, password)
-        if account is None:
-            services.backoff.failed(user, peer)
-            log.warning("imap.login_failed", user=user[:100], peer=peer)
-            raise No("The name or the password is wrong", "AUTHENTICATIONFAILED")
-        services.backoff.succeeded(user, peer)
+    "Enters the authenticated state; raises No"
+    grant = await check(session, user, password)
+    account, services = grant.account, session.services
+
+    async def heard() -> None:
+        with suppress(DatabaseError):  # a right that cannot be looked up is none
+            if await services.credentials.holds(grant):
+                return
+        session.dismiss("Please sign in again")
+
     await services.mailboxes.ensure_defaults(account.id)
+    session.watch = listen(session, f"session:{account.id}", heard=heard)
+    await asyncio.sleep(0)  # the watch stands
+    await heard()
     session.account, session.connection.authenticated = account, True
-    session.watch = session.listen(f"session:{account.id}", heard=lambda: session.dismiss("Please sign in again"))
-    log.info("imap.login", user=account.address, peer=peer, tls=session.channel.secure)
+    log.info("imap.login", user=account.address, peer=session.channel.peer, tls=session.channel.secure)
     return Done(f"Signed in as {account.address}", f"CAPABILITY {capabilities(session)}")
 
-
+# %% ../../nbs/imap/04_session.ipynb #441a4f6e
 @handles(HANDLERS, "LOGIN", states=(NOT_AUTHENTICATED,))
 async def login(session: Session, command: Command) -> Done:
     "A name and a password (§6.2.3)"
     given: Login = command.arguments
     return await sign_in(session, given.user, given.password)
+
+
+def plain_words(
+    answer: bytes,  # of the client
+) -> tuple[str, str]:
+    "Name and password of a PLAIN answer (RFC 4616 §2); raises Bad, and No for who wants to act as somebody else"
+    try:
+        words = base64.b64decode(b"" if answer == b"=" else answer, validate=True).decode("utf-8", "replace").split("\0")
+    except binascii.Error:
+        raise Bad("The answer is not base64") from None
+    if len(words) != 3:
+        raise Bad("PLAIN needs authorisation, name and password, with a NUL between them")
+    acting, user, password = words
+    if acting not in ("", user):
+        raise No("Nobody may act for somebody else here", "AUTHORIZATIONFAILED")
+    return user, password
 
 
 @handles(HANDLERS, "AUTHENTICATE", states=(NOT_AUTHENTICATED,))
@@ -485,16 +546,7 @@ async def authenticate(session: Session, command: Command) -> Done:
     answer = await read_line(session, b"") if given.initial is None else given.initial
     if answer == b"*":
         raise Bad("AUTHENTICATE was cancelled")
-    try:
-        words = base64.b64decode(b"" if answer == b"=" else answer, validate=True).decode("utf-8", "replace").split("\0")
-    except binascii.Error:
-        raise Bad("The answer is not base64") from None
-    if len(words) != 3:
-        raise Bad("PLAIN needs authorisation, name and password, with a NUL between them")
-    acting, user, password = words
-    if acting not in ("", user):
-        raise No("Nobody may act for somebody else here", "AUTHORIZATIONFAILED")
-    return await sign_in(session, user, password)
+    return await sign_in(session, *plain_words(answer))
 
 # %% ../../nbs/imap/04_session.ipynb #cebb2960
 @handles(HANDLERS, "STARTTLS", states=(NOT_AUTHENTICATED,))
@@ -507,7 +559,7 @@ async def starttls(session: Session, command: Command) -> Done:
     await session.channel.start_tls()
     return Done(answered=True)
 
-# %% ../../nbs/imap/04_session.ipynb #0e20d158
+# %% ../../nbs/imap/04_session.ipynb #cba45c87
 STILL_HERE = 120.0  # seconds
 
 
@@ -518,8 +570,8 @@ async def idle(session: Session, command: Command) -> Done | None:
     connection.want_line()
     session.say(b"+ idling\r\n")
     topic = f"mailbox:{session.selected.mailbox.id}" if session.selected else "none"
-    watch = session.listen(topic, heard=lambda: None)
-    deadline = time.monotonic() + session.patience()
+    watch = listen(session, topic)
+    deadline = time.monotonic() + patience(session)
     try:
         await asyncio.sleep(0)  # the watch is listening now: nothing can slip between the first look and the wait
         while not session.dismissed:
