@@ -282,7 +282,7 @@ class Office:
         self.backoff = LoginBackoff(settings.limits)
         self.mailboxes = Mailboxes(self.database, self.hub, data / "mail", settings, clock)
         self.search = Search(self.database, self.mailboxes, data / "search.db")
-        self.queue = Queue(self.database, self.hub, data / "spool", clock)
+        self.queue = Queue(self.database, data / "spool", clock)
         self.demo = DemoMark.read(data)
         self.running = AsyncExitStack()  # what `start` started
 

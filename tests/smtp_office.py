@@ -45,7 +45,7 @@ class Office:
     async def _open(self) -> None:
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
-        self.queue = Queue(self.database, self.hub, self.folder / "spool")
+        self.queue = Queue(self.database, self.folder / "spool")
         await self.directory.add_domain("example.test")
         for name in ("alice", "bob", "élise"):
             await self.directory.add_account(f"{name}@example.test", name=name.title())

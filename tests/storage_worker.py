@@ -58,7 +58,7 @@ async def deliver_due(queue: Queue, mailboxes: Mailboxes, limit: int = 20) -> in
 
 async def work(folder: Path, first: int) -> None:
     database = Database.open(folder)
-    queue, mailboxes = Queue(database, None, folder / "spool"), Mailboxes(database, None, folder / "mail")
+    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, None, folder / "mail")
     await queue.recover()
     await mailboxes.recover()
     numbers = itertools.count(first)

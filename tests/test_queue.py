@@ -23,7 +23,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def queue(database, tmp_path):
-    return Queue(database, None, tmp_path / "spool", clock=lambda: 1000.0)
+    return Queue(database, tmp_path / "spool", clock=lambda: 1000.0)
 
 
 def letter(number: int = 0, recipients: int = 1, size: int = 100) -> Submission:
@@ -145,7 +145,7 @@ async def test_recover_keeps_adopted_files_and_removes_orphans(queue, tmp_path, 
     await queue.submit(letter()._replace(data=adopted.finish()))
     queue.spool().write(b"y" * SPOOL_BYTES)
     await queue.claim(10, 1000.0)
-    after = Queue(database, None, tmp_path / "spool", clock=lambda: 5000.0)
+    after = Queue(database, tmp_path / "spool", clock=lambda: 5000.0)
     assert await after.recover() == 1
     assert [path.name for path in (tmp_path / "spool").iterdir()] == [adopted.path.name]
     (item,) = await after.claim(10, 5000.0)
@@ -195,7 +195,7 @@ def test_recipients_are_neither_lost_nor_doubled(tmp_path_factory, steps):
 
     async def story():
         database = Database.open(folder)
-        queue = Queue(database, None, folder / "spool", clock=lambda: 1000.0)
+        queue = Queue(database, folder / "spool", clock=lambda: 1000.0)
         expected, ended, clock = 0, 0, 1000.0
         for count, outcome in steps:
             await queue.submit(letter(recipients=count))

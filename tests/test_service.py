@@ -50,7 +50,7 @@ class Office:
         self.directory = Directory(self.database, self.hub)
         chosen = Settings(data=folder, **settings)
         self.mailboxes = Mailboxes(self.database, self.hub, folder / "mail", chosen)
-        self.queue = Queue(self.database, self.hub, folder / "spool")
+        self.queue = Queue(self.database, folder / "spool")
         self.search = Search(self.database, self.mailboxes, folder / "search.db")
         self.service = MailService(self.mailboxes, self.queue, self.directory, self.search, chosen, clock=lambda: NOON)
 

@@ -41,7 +41,7 @@ class House:
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
         self.mailboxes = Mailboxes(self.database, self.hub, self.folder / "mail", self.settings)
-        self.queue = Queue(self.database, self.hub, self.folder / "spool", lambda: self.now)
+        self.queue = Queue(self.database, self.folder / "spool", lambda: self.now)
         self.worker = DeliveryWorker(
             self.settings, self.queue, self.mailboxes, self.directory, self.hub, self.relay, lambda: self.now
         )  # fmt: skip

@@ -41,7 +41,7 @@ def run_until_killed(folder: Path, first: int, chance: random.Random) -> list[in
 async def drain(folder: Path) -> tuple[Counter[str], set[str], set[str]]:
     """Restart once more, deliver what is left; (subjects in the inbox, file names of the index, files on the disk)."""
     database = Database.open(folder)
-    queue, mailboxes = Queue(database, None, folder / "spool"), Mailboxes(database, None, folder / "mail")
+    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, None, folder / "mail")
     await queue.recover()
     await mailboxes.recover()
     while await deliver_due(queue, mailboxes, 200):
@@ -84,7 +84,7 @@ async def office(tmp_path):
     prepare(tmp_path)
     database = Database.open(tmp_path)
     mailboxes = Mailboxes(database, None, tmp_path / "mail")
-    yield Queue(database, None, tmp_path / "spool"), mailboxes
+    yield Queue(database, tmp_path / "spool"), mailboxes
     await mailboxes.close()
     database.close()
 
@@ -154,7 +154,7 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(small_disk
     """Submit and deliver until the disk is full; make room; everything that was acknowledged arrives, exactly once."""
     prepare(small_disk)
     database = Database.open(small_disk)
-    queue, mailboxes = Queue(database, None, small_disk / "spool"), Mailboxes(database, None, small_disk / "mail")
+    queue, mailboxes = Queue(database, small_disk / "spool"), Mailboxes(database, None, small_disk / "mail")
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 4_000_000)
     acknowledged = []
@@ -187,7 +187,7 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(small_disk
 async def test_large_upload_on_a_full_disk_is_storage_full_and_leaves_no_file(small_disk):
     prepare(small_disk)
     database = Database.open(small_disk)
-    queue = Queue(database, None, small_disk / "spool")
+    queue = Queue(database, small_disk / "spool")
     spool = queue.spool()
     with pytest.raises(StorageFull):
         for _ in range(400):

@@ -7,7 +7,7 @@ __all__ = ['STORAGE_SECONDS', 'log', 'CONVERSATIONS', 'BUSY', 'PAUSE', 'LONGEST_
            'Verdict', 'local_verdict', 'reply_verdict', 'parcel', 'send', 'return_address', 'head', 'Ledger', 'enter',
            'Reporter', 'note', 'LocalRoad', 'RemoteRoad', 'pause', 'DeliveryWorker']
 
-# %% ../../nbs/smtp/02_delivery.ipynb #0664401d
+# %% ../../nbs/smtp/02_delivery.ipynb #4d56af7b
 import asyncio
 import re
 import time
@@ -31,7 +31,7 @@ from ..mail.folders import MailboxError, OverQuota
 from ..mail.ingest import Delivery
 from ..mail.mailbox import Mailboxes
 from ..mail.maildir import delivery_name
-from ..mail.queue import Queue, Queued, QueuedRecipient, Result, Submission, insert
+from ..mail.queue import Queue, Queued, QueuedRecipient, Result, Submission, insert, next_attempt
 
 # %% ../../nbs/smtp/02_delivery.ipynb #179dea12
 class Verdict(NamedTuple):
@@ -165,7 +165,7 @@ def head(
     with queued.spool.open("rb") as file:
         return file.read(octets)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #846d9ded
+# %% ../../nbs/smtp/02_delivery.ipynb #8879e036
 STORAGE_SECONDS = 15.0  # until a delivery that our own disk refused is tried again
 
 log = structlog.get_logger("gk.delivery")
@@ -186,7 +186,7 @@ class Ledger:
     async def settle(self, queued: Queued, verdicts: Sequence[Verdict]) -> None:
         "Note how an attempt ended; a report to the sender enters the queue in the same transaction"
         now = self.clock()
-        dues = {v.recipient.id: self.queue.next_attempt(v.recipient.attempts, now) for v in verdicts if v.fate == "later"}
+        dues = {v.recipient.id: next_attempt(v.recipient.attempts, now) for v in verdicts if v.fate == "later"}
         lost = [v for v in verdicts if v.fate != "sent" and dues.get(v.recipient.id) is None]
         try:
             report = await self.reporter.report(queued, lost, now) if lost else None
