@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gk.core.database import Database, StorageFull
 from gk.mail import queue as queue_module
-from gk.mail.queue import RETRY_MINUTES, SPOOL_BYTES, Queue, Result, Submission
+from gk.mail.queue import RETRY_MINUTES, SPOOL_BYTES, Queue, Result, Submission, next_attempt
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_retry_after_2_4_8_16_32_minutes_then_no_more(queue):
     while True:
         (item,) = await queue.claim(10, now)
         (recipient,) = item.recipients
-        due = queue.next_attempt(recipient.attempts, now)
+        due = next_attempt(recipient.attempts, now)
         if due is None:
             break
         await queue.settle_now([Result(recipient.id, "pending", "450 busy", due)])

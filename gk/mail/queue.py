@@ -8,7 +8,7 @@ __all__ = ['SPOOL_BYTES', 'SPOOL_SUFFIX', 'CLAIM_BYTES', 'RETRY_MINUTES', 'FINAL
            'Outcome', 'history', 'take_up', 'retry', 'forget', 'keep_large', 'remove_all', 'orphaned', 'settled',
            'Queue']
 
-# %% ../../nbs/mail/12_queue.ipynb #73e7d8f2
+# %% ../../nbs/mail/12_queue.ipynb #e29e0c3a
 import asyncio
 import contextlib
 import os
@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -227,7 +227,7 @@ def settle(
     tx.notify("queue")
     return {id: name for id, name in tx.driver.execute(_CLOSE, (str([result.recipient_id for result in results]),)) if name}
 
-# %% ../../nbs/mail/12_queue.ipynb #29f9f5c4
+# %% ../../nbs/mail/12_queue.ipynb #9074694f
 def status(
     reader: Reader,
     now: float,  # unix seconds
@@ -243,7 +243,8 @@ def next_due(
     reader: Reader,
 ) -> float | None:
     "When the next recipient is due (unix seconds); None: nothing waits"
-    found: float | None = reader.driver.execute("SELECT min(next_attempt) FROM queue_recipient WHERE status = 'pending'").fetchone()[0]
+    query = "SELECT min(next_attempt) FROM queue_recipient WHERE status = 'pending'"
+    found: float | None = reader.driver.execute(query).fetchone()[0]
     return found
 
 
