@@ -70,7 +70,7 @@ async def fill(folder: Path, messages: int) -> None:
         assert bob is not None
         for start in range(0, messages, 500):
             numbers = range(start, min(start + 500, messages))
-            await office.mailboxes.deliver([Delivery(bob.id, mail(n), delivery_name(n, n + 1, n + 1)) for n in numbers])
+            await office.mailboxes.ingest.deliver([Delivery(bob.id, mail(n), delivery_name(n, n + 1, n + 1)) for n in numbers])
     finally:
         await office.close()
 

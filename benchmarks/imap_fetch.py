@@ -111,9 +111,9 @@ async def fill(folder: Path) -> None:
     account = await house.directory.find(USER)
     assert account is not None
     await house.credentials.set_password(account, PASSWORD)
-    inbox = await house.mailboxes.get(account.id, "INBOX")
+    inbox = await house.mailboxes.folders.get(account.id, "INBOX")
     for line in sys.stdin.buffer:
-        await house.mailboxes.append(inbox.id, base64.b64decode(line))
+        await house.mailboxes.ingest.append(inbox.id, base64.b64decode(line))
     await house.close()
 
 

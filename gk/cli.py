@@ -132,7 +132,7 @@ def read_password() -> str:
         raise CommandError("the two passwords are not the same")
     return first
 
-# %% ../nbs/faces/03_cli.ipynb #57bd3257
+# %% ../nbs/faces/03_cli.ipynb #ed863c14
 @users.command("add")
 def user_add(
     address: Annotated[str, typer.Argument(help="alice@example.org")],
@@ -147,7 +147,7 @@ def user_add(
             raise CommandError(f"{account.address} exists already; `gk user passwd {account.address}` changes the password")
         password_hash = None if no_password else await office.credentials.hash(read_password())
         account = await office.directory.add_account(address, password_hash, name)
-        await office.mailboxes.ensure_defaults(account.id)
+        await office.mailboxes.defaults.ensure(account.id)
         print(f"{account.address} can receive mail" + (" and sign in." if password_hash else "."))
 
     _run(config, data, add)

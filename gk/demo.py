@@ -212,7 +212,7 @@ def prepare(
     mark.write(folder)
     return mark
 
-# %% ../nbs/faces/01_demo.ipynb #9dbfe852
+# %% ../nbs/faces/01_demo.ipynb #be0533c8
 async def _person(office: "Office", address: str, name: str, password: str) -> Account:
     """One of the two, made if missing. The password is a demo's: it may be as short as it likes."""
     account = await office.directory.find(address)
@@ -221,16 +221,16 @@ async def _person(office: "Office", address: str, name: str, password: str) -> A
 
 async def _put(office: "Office", account: Account, story: Story, mail: bytes, arrived: datetime) -> None:
     """One mail into its mailbox, unless it is there."""
-    box = next((box for box in await office.mailboxes.list(account.id) if box.name == story.folder), None)
+    box = next((box for box in await office.mailboxes.folders.list(account.id) if box.name == story.folder), None)
     if box is None:
-        box = await office.mailboxes.create(account.id, story.folder)
+        box = await office.mailboxes.folders.create(account.id, story.folder)
     there = office.database.read_now(lambda reader: reader.driver.execute(
         "SELECT 1 FROM message JOIN content ON content.id = content_id WHERE mailbox_id = ? AND message_id = ?",
         (box.id, message_id(story.key).strip("<>"))).fetchone())
     if there is None:
         flags = (Flag.SEEN * story.seen) | (Flag.FLAGGED * story.flagged) | (Flag.ANSWERED * story.answered)
         flags |= Flag.DRAFT * (story.folder == "Drafts")
-        await office.mailboxes.append(box.id, mail, flags, internal_date=arrived)
+        await office.mailboxes.ingest.append(box.id, mail, flags, internal_date=arrived)
 
 
 async def seed(office: "Office") -> None:
@@ -247,7 +247,7 @@ async def seed(office: "Office") -> None:
         started = datetime.fromtimestamp(mark.started).astimezone()
         known = {story.key: story for story in stories()}
         for person in people.values():
-            await office.mailboxes.ensure_defaults(person.id)
+            await office.mailboxes.defaults.ensure(person.id)
         for story in known.values():
             arrived = started - timedelta(hours=story.hours)
             await _put(office, people[story.owner], story, build(story, known, started), arrived)

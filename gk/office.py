@@ -136,7 +136,7 @@ def make_assistant(office: "Office") -> "Assistant":
     agent = office.settings.agent
     return Assistant(make_model(agent), office.registry, office.conversations, agent, office.now)
 
-# %% ../nbs/faces/00_office.ipynb #c515d1d0
+# %% ../nbs/faces/00_office.ipynb #927668fd
 DELIVERY_STOPS = 1.5  # seconds for a conversation with another server to end
 
 
@@ -154,7 +154,7 @@ async def working(office: "Office") -> AsyncIterator[None]:
         await office.hub.start()
         running.push_async_callback(office.hub.stop)
         office.search.start()
-        office.mailboxes.start()
+        office.mailboxes.watch.start()
         outside = await running.enter_async_context(outside_world(office))
         delivery = DeliveryWorker(
             office.settings, office.queue, office.mailboxes, office.directory, office.hub, outside, office.clock
@@ -262,7 +262,7 @@ async def load_assistant(office: "Office") -> None:
     await asyncio.to_thread(lambda: office.assistant)
     await office.registry.load()
 
-# %% ../nbs/faces/00_office.ipynb #3bba49a6
+# %% ../nbs/faces/00_office.ipynb #ae047fb8
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 
@@ -280,7 +280,7 @@ class Office:
         self.directory = Directory(self.database, self.hub)
         self.credentials = Credentials(self.database, self.directory, settings)
         self.backoff = LoginBackoff(settings.limits)
-        self.mailboxes = Mailboxes(self.database, self.hub, data / "mail", settings, clock)
+        self.mailboxes = Mailboxes(self.database, data / "mail", settings, clock)
         self.search = Search(self.database, self.mailboxes, data / "search.db")
         self.queue = Queue(self.database, data / "spool", clock)
         self.demo = DemoMark.read(data)

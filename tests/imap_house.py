@@ -93,7 +93,7 @@ async def put(house: House, message: bytes | str, mailbox: str = "INBOX", owner:
     account = await house.directory.find(owner)
     assert account is not None
     data = message.encode() if isinstance(message, str) else message
-    entry = await house.mailboxes.append((await house.mailboxes.get(account.id, mailbox)).id, data, **more)
+    entry = await house.mailboxes.ingest.append((await house.mailboxes.folders.get(account.id, mailbox)).id, data, **more)
     return entry.uid
 
 

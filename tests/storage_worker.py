@@ -52,13 +52,13 @@ async def deliver_due(queue: Queue, mailboxes: Mailboxes, limit: int = 20) -> in
         ])
 
     if items:
-        await mailboxes.deliver(items, settle)
+        await mailboxes.ingest.deliver(items, settle)
     return len(items)
 
 
 async def work(folder: Path, first: int) -> None:
     database = Database.open(folder)
-    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, None, folder / "mail")
+    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, folder / "mail")
     await queue.recover()
     await mailboxes.recover()
     numbers = itertools.count(first)

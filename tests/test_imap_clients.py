@@ -171,7 +171,7 @@ async def test_mutt_reads_flags_and_deletes(peer: Peer, tmp_path: Path) -> None:
         assert "Subject: Report" in (tmp_path / "piped").read_text(), output
         alice = await house.directory.find(ALICE)
         assert alice is not None
-        view = await house.mailboxes.view((await house.mailboxes.get(alice.id, "INBOX")).id)
+        view = await house.mailboxes.views.get((await house.mailboxes.folders.get(alice.id, "INBOX")).id)
         flags = {entry.uid: entry.flags for entry in view.entries}
         assert flags[1] & Flag.FLAGGED and 2 not in flags and 3 in flags, (flags, output)
 
@@ -228,13 +228,13 @@ async def test_mbsync_both_ways(peer: Peer, tmp_path: Path) -> None:
         (inbox / "new" / "1700000000.1_1.host").write_bytes(mail("Written here"))
         alice = await house.directory.find(ALICE)
         assert alice is not None
-        box = await house.mailboxes.get(alice.id, "INBOX")
-        await house.mailboxes.store(box.id, [2], "add", 4)
+        box = await house.mailboxes.folders.get(alice.id, "INBOX")
+        await house.mailboxes.entries.store(box.id, [2], "add", 4)
         await put(house, mail("Arrived there"))
         await run(mbsync, "-c", tmp_path / "mbsyncrc", "all")
         await run(mbsync, "-c", tmp_path / "mbsyncrc", "all")
-        view = await house.mailboxes.view(box.id)
-        there = {subject(await house.mailboxes.raw(entry, box)): entry.flags for entry in view.entries}
+        view = await house.mailboxes.views.get(box.id)
+        there = {subject(await house.mailboxes.bodies.raw(entry, box)): entry.flags for entry in view.entries}
         assert there == {"First": 1, "=?utf-8?q?D=C3=A9jeuner?=": 4, "Written here": 0, "Arrived there": 0}
         files = {subject(path.read_bytes()): path for path in [*inbox.glob("new/*"), *inbox.glob("cur/*")]}
         names = {name: path.name.rpartition(",")[2] for name, path in files.items()}

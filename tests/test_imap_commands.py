@@ -466,7 +466,7 @@ async def test_append_of_a_large_message_goes_through_a_file_and_leaves_none() -
         answer = await client(b"a1 APPEND INBOX {%d+}\r\n%b\r\n" % (len(message), message))
         assert "a1 OK [APPENDUID" in answer
         assert f"RFC822.SIZE {len(message)}" in await client("a2 FETCH 1 RFC822.SIZE")
-        assert not list((house.mailboxes.root / "tmp").iterdir())
+        assert not list((house.mailboxes.storage.root / "tmp").iterdir())
 
 
 async def test_append_of_a_message_and_of_another_behind_it_is_refused() -> None:

@@ -88,8 +88,8 @@ async def test_rfc_7889_a_client_that_vanishes_in_the_middle_of_a_message_leaves
     async with a_house() as house:
         async with a_client(house) as client:
             await client(b"a1 APPEND INBOX {1000000+}\r\n" + b"x" * 600_000)
-            assert list((house.mailboxes.root / "tmp").iterdir())
-        assert not list((house.mailboxes.root / "tmp").iterdir())
+            assert list((house.mailboxes.storage.root / "tmp").iterdir())
+        assert not list((house.mailboxes.storage.root / "tmp").iterdir())
 
 
 # LIST patterns (the class of CVE-2026-33607)
@@ -118,7 +118,7 @@ async def test_cve_2026_0394_names_never_become_paths_or_lines(name: str) -> Non
             answer = await client(b"a1 %b {%d+}\r\n%b%b\r\n" % (command.encode(), len(name), name.encode(), rest.encode()))
             assert len([line for line in answer.split("\n") if line.startswith("a1 ")]) == 1, answer
         outside = {path.parent for path in house.database.folder.rglob("*")} - before
-        assert all(path.is_relative_to(house.mailboxes.root) for path in outside)
+        assert all(path.is_relative_to(house.mailboxes.storage.root) for path in outside)
         assert (await client("a2 NOOP")).endswith("a2 OK NOOP completed")
 
 
@@ -414,7 +414,7 @@ async def test_a_full_disk_is_a_no_and_not_a_lost_connection() -> None:
         async def full(*arguments: Any, **named: Any) -> None:
             raise StorageFull("no space left")
 
-        house.mailboxes.append = full  # type: ignore[method-assign, assignment]
+        house.mailboxes.ingest.append = full  # type: ignore[method-assign, assignment]
         answer = await client(b"a1 APPEND INBOX {12+}\r\nSubject: x\r\n\r\n")
         assert last(answer) == "a1 NO [UNAVAILABLE] No space left on the server"
         assert await client("a2 NOOP") == "a2 OK NOOP completed"
@@ -561,5 +561,5 @@ async def test_append_to_a_mailbox_that_is_deleted_meanwhile_says_trycreate() ->
             raise FileNotFoundError("Work")
 
         await client("a3 CREATE Work")
-        house.mailboxes.append = gone  # type: ignore[method-assign, assignment]
+        house.mailboxes.ingest.append = gone  # type: ignore[method-assign, assignment]
         assert (await client(b"a4 APPEND Work {12+}\r\nSubject: x\r\n\r\n")).startswith("a4 NO [TRYCREATE]")

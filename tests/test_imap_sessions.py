@@ -79,9 +79,9 @@ async def test_messages_that_are_gone_keep_their_number_until_it_is_said() -> No
         async with a_client(house, select="INBOX") as one:
             account = await house.directory.find(ALICE)
             assert account is not None
-            inbox = await house.mailboxes.get(account.id, "INBOX")
-            await house.mailboxes.store(inbox.id, [1, 5], "add", Flag.DELETED)
-            await house.mailboxes.expunge(inbox.id)
+            inbox = await house.mailboxes.folders.get(account.id, "INBOX")
+            await house.mailboxes.entries.store(inbox.id, [1, 5], "add", Flag.DELETED)
+            await house.mailboxes.entries.expunge(inbox.id)
             await put(house, PLAIN)
             await play(one, """
                 C: a1 FETCH 2 (UID)
@@ -202,13 +202,13 @@ DELIVER = """
     import asyncio, sys
     from pathlib import Path
     from gk.core.database import Database
-    from gk.core.hub import Hub
     from gk.mail.mailbox import Mailboxes
 
     async def main(folder):
         database = Database.open(folder)
-        mailboxes = Mailboxes(database, Hub(database), folder / "mail")
-        await mailboxes.append((await mailboxes.get(1, "INBOX")).id, b"Subject: from another process\\r\\n\\r\\nHello\\r\\n")
+        mailboxes = Mailboxes(database, folder / "mail")
+        inbox = await mailboxes.folders.get(1, "INBOX")
+        await mailboxes.ingest.append(inbox.id, b"Subject: from another process\\r\\n\\r\\nHello\\r\\n")
         await mailboxes.close()
         database.close()
 

@@ -42,7 +42,7 @@ class World:
         self.alice = await office.directory.add_account("alice@example.test", None, "Alice Martin")
         self.bob = await office.directory.add_account("bob@example.test", None, "Bob Durand")
         for person in (self.alice, self.bob):
-            await office.mailboxes.ensure_defaults(person.id)
+            await office.mailboxes.defaults.ensure(person.id)
         self.secret = await self.arrives("Bank <bank@bank.example>", "Your code", "The code is 4711.")
         self.friend = await self.arrives("Bob Durand <bob@example.test>", "Demain ?", "Tu viens demain ?")
         self.stranger = await self.arrives("Bob Durand <bob@evil.example>", "Demain ?", "Réponds-moi ici plutôt.")
@@ -53,10 +53,10 @@ class World:
         return self
 
     async def arrives(self, sender: str, subject: str, text: str, more: str = "", folder: str = "INBOX") -> str:
-        box = await self.office.mailboxes.get(self.alice.id, folder)
+        box = await self.office.mailboxes.folders.get(self.alice.id, folder)
         lines = text.replace("\n", "\r\n")
         data = f"From: {sender}\r\nTo: alice@example.test\r\n{more}Subject: {subject}\r\n\r\n{lines}\r\n".encode()
-        return str((await self.office.mailboxes.append(box.id, data)).id)
+        return str((await self.office.mailboxes.ingest.append(box.id, data)).id)
 
     async def say(self, text: str, *script: Turn, yes: bool = False) -> list[Event]:
         """One request to an assistant whose model plays this script; its events."""

@@ -71,16 +71,16 @@ class House:
         self.alice = await self.office.directory.add_account("alice@example.test", None, "Alice Martin")
         self.bob = await self.office.directory.add_account("bob@example.test", None, "Bob Durand")
         for person in (self.alice, self.bob):
-            await self.office.mailboxes.ensure_defaults(person.id)
+            await self.office.mailboxes.defaults.ensure(person.id)
         self.first = await self.arrives("Bob Durand <bob@example.test>", "Demain ?", "Tu viens ?")
         self.second = await self.arrives("Bob <bob@mallory.example>", "Urgent", HOSTILE)
         self.long = await self.arrives("Club <club@example.org>", "Minutes", "\r\n".join(["all work and no play"] * 1500))
         return self
 
     async def arrives(self, sender: str, subject: str, text: str, folder: str = "INBOX") -> str:
-        box = await self.office.mailboxes.get(self.alice.id, folder)
+        box = await self.office.mailboxes.folders.get(self.alice.id, folder)
         data = f"From: {sender}\r\nTo: alice@example.test\r\nSubject: {subject}\r\n\r\n{text}\r\n".encode()
-        return str((await self.office.mailboxes.append(box.id, data)).id)
+        return str((await self.office.mailboxes.ingest.append(box.id, data)).id)
 
     def mail(self, person: Account | None = None) -> Mail:
         return self.office.mail.of(person or self.alice, "mcp")

@@ -27,9 +27,9 @@ async def office(folder):
     """(mailboxes, search, inbox) of one person, on a fresh folder; the indexer is not started."""
     prepare(folder)
     database = Database.open(folder)
-    mailboxes = Mailboxes(database, None, folder / "mail")
+    mailboxes = Mailboxes(database, folder / "mail")
     search = Search(database, mailboxes, folder / "search.db")
-    yield mailboxes, search, await mailboxes.get(1, "INBOX")
+    yield mailboxes, search, await mailboxes.folders.get(1, "INBOX")
     await search.close()
     await mailboxes.close()
     database.close()
@@ -63,8 +63,8 @@ def test_find_is_what_a_naive_scan_finds(tmp_path_factory, mails, needles, cuts,
             for number, (subject, body) in enumerate(mails):
                 if number == indexed:
                     index_everything(search)
-                entry = await mailboxes.append(inbox.id, letter(subject, body=body))
-                row = (await mailboxes.rendered([entry.content_id], ["subject", "text"]))[entry.content_id]
+                entry = await mailboxes.ingest.append(inbox.id, letter(subject, body=body))
+                row = (await mailboxes.bodies.rendered([entry.content_id], ["subject", "text"]))[entry.content_id]
                 texts[entry.id] = (normalise(row["subject"]), row["text"])
             for needle in needles:
                 sought = normalise(needle)
@@ -72,7 +72,7 @@ def test_find_is_what_a_naive_scan_finds(tmp_path_factory, mails, needles, cuts,
                 in_body = {id for id, (_, body) in texts.items() if sought in body}
                 assert set(await search.find(1, Query(subject=needle))) == in_subject
                 assert set(await search.find(1, Query(body=needle))) == in_body
-                entries = (await mailboxes.view(inbox.id)).entries
+                entries = (await mailboxes.views.get(inbox.id)).entries
                 by_content = {entry.content_id: entry.id for entry in entries}
                 assert {by_content[c] for c in await search.matching(1, needle, "body", entries)} == in_body
                 assert {by_content[c] for c in await search.matching(1, needle, "subject", entries)} == in_subject
@@ -84,7 +84,7 @@ def index_everything(search: Search) -> None:
     """What the indexer's thread does, here and now."""
     owner, newest = search_module.owner_of(search.database), search_module.newest_content(search.database)
     index = search_module.open_index(search.path, owner, newest)
-    while search_module.index_some(index, search.database, search.mailboxes.root):
+    while search_module.index_some(index, search.database, search.mailboxes.storage.root):
         pass
     index.close()
 
@@ -94,7 +94,7 @@ SAME = ("reunion", "RÉUNION", unicodedata.normalize("NFD", "réunion"), "été"
 
 async def test_accents_case_and_composition_do_not_matter(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        entry = await mailboxes.append(inbox.id, letter("Réunion à L'ÉTÉ", body="Straße, GRÜSSE, œuvre"))
+        entry = await mailboxes.ingest.append(inbox.id, letter("Réunion à L'ÉTÉ", body="Straße, GRÜSSE, œuvre"))
         for _ in range(2):
             for needle in SAME:
                 assert await search.find(1, Query(f'"{needle}"')) == [entry.id], needle
@@ -103,9 +103,9 @@ async def test_accents_case_and_composition_do_not_matter(tmp_path):
 
 async def test_substring_of_a_word_is_found_at_any_length(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        entry = await mailboxes.append(inbox.id, letter("x", body="abenteuerlustig"))
+        entry = await mailboxes.ingest.append(inbox.id, letter("x", body="abenteuerlustig"))
         pieces = "abe ben ent nte teu eue uer erl rlu lus ust sti tig"  # all its trigrams, and yet not the word
-        await mailboxes.append(inbox.id, letter("x", body=pieces))
+        await mailboxes.ingest.append(inbox.id, letter("x", body=pieces))
         index_everything(search)
         for size in range(4, 16):
             assert await search.find(1, Query(body="abenteuerlustig"[:size])) == [entry.id]
@@ -113,9 +113,9 @@ async def test_substring_of_a_word_is_found_at_any_length(tmp_path):
 
 async def test_every_condition_of_a_query_must_hold(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        archive = await mailboxes.get(1, "Archive")
-        one = await mailboxes.append(inbox.id, letter("Lunch", "Élodie <e@x.example>", "today", "To: Carl <c@y.example>\r\n"))
-        two = await mailboxes.append(archive.id, letter("Lunch", "bob@x.example", "tomorrow"), Flag.SEEN)
+        archive = await mailboxes.folders.get(1, "Archive")
+        one = await mailboxes.ingest.append(inbox.id, letter("Lunch", "Élodie <e@x.example>", "today", "To: Carl <c@y.ex>\r\n"))
+        two = await mailboxes.ingest.append(archive.id, letter("Lunch", "bob@x.example", "tomorrow"), Flag.SEEN)
         index_everything(search)
         assert await search.find(1, Query("lunch")) == [two.id, one.id]
         assert await search.find(1, Query("lunch", mailbox_id=archive.id)) == [two.id]
@@ -133,19 +133,19 @@ async def test_every_condition_of_a_query_must_hold(tmp_path):
 
 async def test_other_peoples_mail_is_never_found(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        entry = await mailboxes.append(inbox.id, letter("secret", body="secret"))
+        entry = await mailboxes.ingest.append(inbox.id, letter("secret", body="secret"))
         index_everything(search)
         assert await search.find(1, Query("secret")) == [entry.id]
         assert await search.find(2, Query("secret")) == []
-        assert await search.matching(2, "secret", "header:subject", (await mailboxes.view(inbox.id)).entries) == set()
+        assert await search.matching(2, "secret", "header:subject", (await mailboxes.views.get(inbox.id)).entries) == set()
 
 
 async def test_deleted_mail_is_not_found_and_ids_do_not_come_back(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        old = await mailboxes.append(inbox.id, letter(body="needle"), Flag.DELETED)
+        old = await mailboxes.ingest.append(inbox.id, letter(body="needle"), Flag.DELETED)
         index_everything(search)
-        await mailboxes.expunge(inbox.id)
-        new = await mailboxes.append(inbox.id, letter(body="haystack"))
+        await mailboxes.entries.expunge(inbox.id)
+        new = await mailboxes.ingest.append(inbox.id, letter(body="haystack"))
         assert new.content_id > old.content_id
         index_everything(search)
         assert await search.find(1, Query("needle")) == []
@@ -154,8 +154,9 @@ async def test_deleted_mail_is_not_found_and_ids_do_not_come_back(tmp_path):
 
 async def test_text_too_long_to_be_stored_is_confirmed_in_the_file(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        long = await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])))
-        await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["another end"])))
+        text = "\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])
+        long = await mailboxes.ingest.append(inbox.id, letter(body=text))
+        await mailboxes.ingest.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["another end"])))
         assert await search.find(1, Query(body="the very end")) == [long.id]
         index_everything(search)
         assert search.candidates("the very end") == {long.content_id}  # the file was indexed, not only what was stored
@@ -165,7 +166,8 @@ async def test_text_too_long_to_be_stored_is_confirmed_in_the_file(tmp_path):
 async def test_text_too_long_to_be_indexed_is_always_a_candidate(tmp_path, monkeypatch):
     monkeypatch.setattr(search_module, "INDEX_CHARS", 300_000)
     async with office(tmp_path) as (mailboxes, search, inbox):
-        long = await mailboxes.append(inbox.id, letter(body="\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])))
+        text = "\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])
+        long = await mailboxes.ingest.append(inbox.id, letter(body=text))
         index_everything(search)
         assert search.candidates("the very end") == search.candidates("nowhere at all") == {long.content_id}
         assert await search.find(1, Query(body="the very end")) == [long.id]
@@ -184,8 +186,8 @@ async def test_a_strangers_huge_mail_is_searched_within_bounds_and_in_slices(tmp
     folded.clear()
     async with office(tmp_path) as (mailboxes, search, inbox):
         extra = "".join(f"X-{number}: \ufdfa{'x' * 900}\r\n" for number in range(1000))
-        await mailboxes.append(inbox.id, letter("x", extra=extra))
-        entries = (await mailboxes.view(inbox.id)).entries
+        await mailboxes.ingest.append(inbox.id, letter("x", extra=extra))
+        entries = (await mailboxes.views.get(inbox.id)).entries
         folded.clear()
         assert await search.matching(1, "nowhere at all", "text", entries) == set()
         assert max(folded) <= digest_module.SLICE and sum(folded) < 300_000
@@ -203,9 +205,9 @@ def test_slices_do_not_change_what_is_normalised(text):
 
 async def test_rfc3501_text_means_every_header_line_too(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        hit = await mailboxes.append(inbox.id, letter("x", extra="X-Spam: =?utf-8?q?f=C3=BCr?= alle\r\n\tgefaltet\r\n"))
-        await mailboxes.append(inbox.id, letter("y"))
-        entries = (await mailboxes.view(inbox.id)).entries
+        hit = await mailboxes.ingest.append(inbox.id, letter("x", extra="X-Spam: =?utf-8?q?f=C3=BCr?= alle\r\n\tgefaltet\r\n"))
+        await mailboxes.ingest.append(inbox.id, letter("y"))
+        entries = (await mailboxes.views.get(inbox.id)).entries
         index_everything(search)
         for needle in ("fur alle", "x-spam", "alle gefaltet"):
             assert await search.matching(1, needle, "text", entries) == {hit.content_id}, needle
@@ -222,7 +224,7 @@ SYNTAX = ['"', '""" OR text : "', "a*b", "a AND", "NEAR(", "{x}:", "x\0y", "% _ 
 @pytest.mark.parametrize("needle", SYNTAX)
 async def test_needles_are_text_never_syntax(tmp_path, needle):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        hit = await mailboxes.append(inbox.id, letter("x", body=f"before {needle.replace(chr(0), '')} after"))
+        hit = await mailboxes.ingest.append(inbox.id, letter("x", body=f"before {needle.replace(chr(0), '')} after"))
         index_everything(search)
         found = await search.find(1, Query(body=needle))
         assert found == ([] if "\0" in needle else [hit.id])
@@ -230,7 +232,7 @@ async def test_needles_are_text_never_syntax(tmp_path, needle):
 
 async def test_a_damaged_or_foreign_index_changes_no_answer(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
-        entry = await mailboxes.append(inbox.id, letter(body="needle"))
+        entry = await mailboxes.ingest.append(inbox.id, letter(body="needle"))
         index_everything(search)
         remove_index(search.path)
         search.path.write_bytes(random.Random(1).randbytes(8192))
@@ -246,22 +248,22 @@ async def test_a_damaged_or_foreign_index_changes_no_answer(tmp_path):
 async def test_an_index_from_another_past_of_the_database_is_not_believed(tmp_path):
     """A backup of gk.db was restored, search.db is newer: it claims to know contents that are others now."""
     async with office(tmp_path) as (mailboxes, search, inbox):
-        await mailboxes.append(inbox.id, letter(body="haystack"))
+        await mailboxes.ingest.append(inbox.id, letter(body="haystack"))
         index_everything(search)
         with connect(search.path) as index:
             index.execute("UPDATE state SET upto = 999")
-        entry = await mailboxes.append(inbox.id, letter(body="needle"))
+        entry = await mailboxes.ingest.append(inbox.id, letter(body="needle"))
         assert await search.find(1, Query("needle")) == [entry.id]
 
 
 async def test_indexer_follows_delivery_and_starts_anew_when_most_is_stale(tmp_path, monkeypatch):
     async with office(tmp_path) as (mailboxes, search, inbox):
         search.start()
-        entries = [await mailboxes.append(inbox.id, letter(body=f"needle number{n:03}"), Flag.DELETED) for n in range(30)]
+        entries = [await mailboxes.ingest.append(inbox.id, letter(body=f"needle number{n:03}"), Flag.DELETED) for n in range(30)]
         assert await search.caught_up()
         assert search.candidates("number007") == {entries[7].content_id}
         monkeypatch.setattr(search_module, "stale", lambda index, database: held(index) > 10)
-        await mailboxes.expunge(inbox.id, [entry.uid for entry in entries[3:]])
+        await mailboxes.entries.expunge(inbox.id, [entry.uid for entry in entries[3:]])
         search.indexer.wake()
         for _ in range(500):
             if search.candidates("number007") == set() and not search.indexer.behind():

@@ -49,7 +49,7 @@ class Office:
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
         chosen = Settings(data=folder, **settings)
-        self.mailboxes = Mailboxes(self.database, self.hub, folder / "mail", chosen)
+        self.mailboxes = Mailboxes(self.database, folder / "mail", chosen)
         self.queue = Queue(self.database, folder / "spool")
         self.search = Search(self.database, self.mailboxes, folder / "search.db")
         self.service = MailService(self.mailboxes, self.queue, self.directory, self.search, chosen, clock=lambda: NOON)
@@ -63,7 +63,7 @@ class Office:
         await self.directory.add_alias("team@example.test", "alice@example.test")
         await self.directory.add_alias("team@example.test", "bob@example.test")
         for person in people:
-            await self.mailboxes.ensure_defaults(person.id)
+            await self.mailboxes.defaults.ensure(person.id)
         return self
 
     async def close(self) -> None:
@@ -77,16 +77,16 @@ class Office:
             data = item.data if item.data is not None else item.spool
             items = [Delivery(r.account_id, data, maildir.delivery_name(item.created, item.id, r.id)) for r in item.recipients]
             results = [Result(r.id, "sent", "250 2.0.0 delivered") for r in item.recipients]
-            await self.mailboxes.deliver(items, lambda tx, outcomes, results=results: self.queue.settle(tx, results))
+            await self.mailboxes.ingest.deliver(items, lambda tx, outcomes, results=results: self.queue.settle(tx, results))
 
     async def put(
         self, mail: Mail, text: str = "", folder: str = "INBOX", when: float = NOON, flags: int = 0, **headers: str
     ) -> str:
         """A message in somebody's folder; its id."""
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in ({"From": "x@y.test"} | headers).items())
-        box = await self.mailboxes.get(mail.account.id, folder)
+        box = await self.mailboxes.folders.get(mail.account.id, folder)
         data = f"{head}\r\n{text}\r\n".encode()
-        entry = await self.mailboxes.append(box.id, data, flags, internal_date=datetime.fromtimestamp(when, UTC))
+        entry = await self.mailboxes.ingest.append(box.id, data, flags, internal_date=datetime.fromtimestamp(when, UTC))
         return str(entry.id)
 
 
@@ -151,12 +151,12 @@ async def test_one_foreign_id_among_own_ones_changes_nothing(office: Office) -> 
 
 async def test_reading_changes_nothing(office: Office) -> None:
     id = await office.put(office.alice, "<p>hi</p>", Content_Type="text/html")
-    before = (await office.mailboxes.get(office.alice.account.id, "INBOX")).highest_modseq
+    before = (await office.mailboxes.folders.get(office.alice.account.id, "INBOX")).highest_modseq
     await office.alice.read_email(id)
     await office.alice.html(id)
     await office.alice.thread(id)
     await office.alice.list_emails()
-    after = await office.mailboxes.get(office.alice.account.id, "INBOX")
+    after = await office.mailboxes.folders.get(office.alice.account.id, "INBOX")
     assert (after.highest_modseq, after.unseen) == (before, 1)
 
 
@@ -207,7 +207,7 @@ async def test_lists_walk_along_an_index(office: Office) -> None:
     """No sorting, no scan: that is why a hundred thousand messages do not matter."""
     for n in range(3):
         await office.put(office.alice, when=NOON + n)
-    box = await office.mailboxes.get(office.alice.account.id, "INBOX")
+    box = await office.mailboxes.folders.get(office.alice.account.id, "INBOX")
     plans: list[list[str]] = []
 
     def explain(reader: Any) -> None:
@@ -293,8 +293,8 @@ async def test_copy_and_queue_are_one_transaction(office: Office, monkeypatch: p
     assert await office.alice.count_emails("Sent") == 0
     monkeypatch.undo()
     assert (await office.queue.status(NOON))["pending"] == 0
-    box = await office.mailboxes.get(office.alice.account.id, "Sent")
-    files = [*office.mailboxes.path(box).rglob("new/*"), *office.mailboxes.path(box).rglob("cur/*")]
+    box = await office.mailboxes.folders.get(office.alice.account.id, "Sent")
+    files = [*office.mailboxes.storage.path(box).rglob("new/*"), *office.mailboxes.storage.path(box).rglob("cur/*")]
     assert files == []
 
 
@@ -431,16 +431,16 @@ async def test_forward_keeps_attachments_and_marks_the_original(office: Office) 
     (info,) = (await office.carol.read_email(passed.id)).attachments
     content = (await office.carol.attachment(passed.id, info.part)).data
     assert (passed.subject, info.name, content) == ("Fwd: Plan", "été.txt", b"content")
-    box = await office.mailboxes.get(office.bob.account.id, "INBOX")
-    assert (await office.mailboxes.view(box.id)).entries[0].keywords == ("$Forwarded",)
+    box = await office.mailboxes.folders.get(office.bob.account.id, "INBOX")
+    assert (await office.mailboxes.views.get(box.id)).entries[0].keywords == ("$Forwarded",)
 
 
 async def test_threads_leave_out_copies_and_the_trash(office: Office) -> None:
     first = await office.put(office.alice, Message_ID="<1@x>", Subject="a")
     second = await office.put(office.alice, Message_ID="<2@x>", In_Reply_To="<1@x>", when=NOON + 1)
     third = await office.put(office.alice, Message_ID="<3@x>", References="<1@x> <2@x>", when=NOON + 2)
-    inbox, archive = [await office.mailboxes.get(office.alice.account.id, name) for name in ("INBOX", "Archive")]
-    await office.mailboxes.copy(inbox.id, [1], archive.id)
+    inbox, archive = [await office.mailboxes.folders.get(office.alice.account.id, name) for name in ("INBOX", "Archive")]
+    await office.mailboxes.transfers.copy(inbox.id, [1], archive.id)
     await office.alice.delete_email([second])
     assert [email.id for email in await office.alice.thread(first)] == [first, third]
     assert [email.id for email in await office.alice.thread(second)] == [first, second, third]
@@ -480,8 +480,8 @@ async def test_move_flag_delete_across_folders(office: Office) -> None:
 async def test_deleting_from_the_trash_spares_what_others_marked(office: Office) -> None:
     """Expunging is by id: a message that a client marked \\Deleted in the trash stays until that client expunges it."""
     one, two = [await office.put(office.alice, folder="Trash") for _ in range(2)]
-    box = await office.mailboxes.get(office.alice.account.id, "Trash")
-    await office.mailboxes.store(box.id, [2], "add", 8)
+    box = await office.mailboxes.folders.get(office.alice.account.id, "Trash")
+    await office.mailboxes.entries.store(box.id, [2], "add", 8)
     await office.alice.delete_email([one])
     assert [m.id for m in (await office.alice.list_emails("Trash")).items] == [two]
 

@@ -40,7 +40,7 @@ class House:
         self.database = Database.open(self.folder)
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
-        self.mailboxes = Mailboxes(self.database, self.hub, self.folder / "mail", self.settings)
+        self.mailboxes = Mailboxes(self.database, self.folder / "mail", self.settings)
         self.queue = Queue(self.database, self.folder / "spool", lambda: self.now)
         self.worker = DeliveryWorker(
             self.settings, self.queue, self.mailboxes, self.directory, self.hub, self.relay, lambda: self.now
@@ -71,10 +71,10 @@ class House:
 
     async def inbox(self, who: str) -> list[bytes]:
         try:
-            box = await self.mailboxes.get(self.people[who].id, "INBOX")
+            box = await self.mailboxes.folders.get(self.people[who].id, "INBOX")
         except MailboxError:
             return []
-        return [await self.mailboxes.raw(entry, box) for entry in (await self.mailboxes.view(box.id)).entries]
+        return [await self.mailboxes.bodies.raw(entry, box) for entry in (await self.mailboxes.views.get(box.id)).entries]
 
     async def subjects(self, who: str) -> list[str]:
         return [str(email.message_from_bytes(mail)["Subject"]) for mail in await self.inbox(who)]
@@ -130,7 +130,7 @@ async def test_order_is_kept_and_a_hundred_and_one_need_two_batches(house: House
 
 
 @pytest.mark.parametrize("moment", ["before", "after files", "after commit"])
-async def test_exactly_once_through_a_crash(tmp_path: Path, moment: str) -> None:
+async def test_exactly_once_through_a_crash(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies at this moment; the next one takes over. (tests/test_crash.py does it with kill -9.)"""
 
     class Killed(BaseException):
@@ -139,7 +139,7 @@ async def test_exactly_once_through_a_crash(tmp_path: Path, moment: str) -> None
     first = await House(tmp_path).open()
     for number in range(5):
         await first.submit(f"n{number}", "alice", "bob")
-    real = first.mailboxes.deliver
+    real = first.mailboxes.ingest.deliver
 
     async def deliver(items: list[Delivery], also: Callable[[Transaction, list[Any]], None]) -> list[Any]:
         def dying(tx: Transaction, outcomes: list[Any]) -> None:
@@ -152,11 +152,11 @@ async def test_exactly_once_through_a_crash(tmp_path: Path, moment: str) -> None
         await real(items, dying)
         raise Killed
 
-    async def left_behind(arrivals: object) -> None:
+    async def left_behind(storage: object, arrivals: object) -> None:
         pass
 
-    first.mailboxes.deliver = deliver  # type: ignore[method-assign, assignment]
-    first.mailboxes._take_back = left_behind  # type: ignore[method-assign]
+    first.mailboxes.ingest.deliver = deliver  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr("gk.mail.ingest.take_back", left_behind)
     with pytest.raises(Killed):
         await first.worker.round()
     first.database.close()
@@ -215,9 +215,9 @@ async def test_room_made_in_time_is_enough(tmp_path: Path) -> None:
     await house.deliver()
     await house.submit("later", "alice", data=b"Subject: later\r\n\r\n" + b"x" * 20_000 + b"\r\n")
     await house.deliver()
-    box = await house.mailboxes.get(house.people["alice"].id, "INBOX")
-    await house.mailboxes.store(box.id, [1], "add", 8)
-    await house.mailboxes.expunge(box.id)
+    box = await house.mailboxes.folders.get(house.people["alice"].id, "INBOX")
+    await house.mailboxes.entries.store(box.id, [1], "add", 8)
+    await house.mailboxes.entries.expunge(box.id)
     house.now = await house.queue.next_due() or house.now
     await house.deliver()
     assert await house.subjects("alice") == ["later"]
@@ -396,7 +396,7 @@ async def test_our_own_disk_never_makes_a_bounce(house: House, monkeypatch: pyte
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.mailboxes, "deliver", fail)
+        patch.setattr(house.mailboxes.ingest, "deliver", fail)
         for _ in range(10):  # more often than there are attempts
             await house.deliver()
             house.now += 61
@@ -435,7 +435,7 @@ async def test_one_message_that_cannot_be_handled_does_not_hold_up_its_batch(
 ) -> None:
     for name in ("good one", "poison", "good two"):
         await house.submit(name, "alice", sender="bob@example.test")
-    real = house.mailboxes.deliver
+    real = house.mailboxes.ingest.deliver
 
     async def fragile(items: list[Delivery], also: Any) -> Any:
         if any(
@@ -444,7 +444,7 @@ async def test_one_message_that_cannot_be_handled_does_not_hold_up_its_batch(
             raise RuntimeError("a bug")
         return await real(items, also)
 
-    monkeypatch.setattr(house.mailboxes, "deliver", fragile)
+    monkeypatch.setattr(house.mailboxes.ingest, "deliver", fragile)
     await house.deliver()
     assert await house.subjects("alice") == ["good one", "good two"]
     assert await house.statuses() == {"pending": 1, "sent": 2}

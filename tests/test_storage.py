@@ -41,26 +41,26 @@ def run_until_killed(folder: Path, first: int, chance: random.Random) -> list[in
 async def drain(folder: Path) -> tuple[Counter[str], set[str], set[str]]:
     """Restart once more, deliver what is left; (subjects in the inbox, file names of the index, files on the disk)."""
     database = Database.open(folder)
-    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, None, folder / "mail")
+    queue, mailboxes = Queue(database, folder / "spool"), Mailboxes(database, folder / "mail")
     await queue.recover()
     await mailboxes.recover()
     while await deliver_due(queue, mailboxes, 200):
         pass
-    inbox = await mailboxes.get(1, "INBOX")
-    await mailboxes.sync(inbox.id)
-    view = await mailboxes.view(inbox.id)
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    await mailboxes.sync.mailbox(inbox.id)
+    view = await mailboxes.views.get(inbox.id)
     subjects: Counter[str] = Counter()
     for start in range(0, len(view.entries), 500):
-        for data in await mailboxes.read_many(inbox, view.entries[start : start + 500]):
+        for data in await mailboxes.bodies.read_many(inbox, view.entries[start : start + 500]):
             assert data is not None
             subjects[re.search(rb"Subject: (mail \d+)\r\n", data)[1].decode()] += 1
     left = await queue.status()
     assert left["pending"] == left["sending"] == left["failed"] == 0
-    assert list(mailboxes.path(inbox).joinpath("tmp").iterdir()) == []
+    assert list(mailboxes.storage.path(inbox).joinpath("tmp").iterdir()) == []
     await queue.tidy()
     assert list((folder / "spool").iterdir()) == []
     await mailboxes.close()
-    files = set(maildir.scan(mailboxes.path(inbox)).values())
+    files = set(maildir.scan(mailboxes.storage.path(inbox)).values())
     database.close()
     return subjects, {entry.filename for entry in view.entries}, files
 
@@ -83,7 +83,7 @@ async def office(tmp_path):
     """(queue, mailboxes) of one person, on a fresh folder."""
     prepare(tmp_path)
     database = Database.open(tmp_path)
-    mailboxes = Mailboxes(database, None, tmp_path / "mail")
+    mailboxes = Mailboxes(database, tmp_path / "mail")
     yield Queue(database, tmp_path / "spool"), mailboxes
     await mailboxes.close()
     database.close()
@@ -101,8 +101,8 @@ def item(number: int, **changes) -> Delivery:
 async def test_disk_full_at_any_step_of_a_batch_leaves_nothing_half_written(office, monkeypatch, step):
     """ENOSPC from each system call in turn: the whole batch fails with StorageFull, and a later attempt succeeds."""
     _, mailboxes = office
-    inbox = await mailboxes.get(1, "INBOX")
-    maildir.make(mailboxes.path(inbox))
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    maildir.make(mailboxes.storage.path(inbox))
     settled: list[int] = []
     countdown = iter([False] * 3 + [True] * 100) if step != "sync_folder" else iter([True] * 100)
     target, name = (maildir.os, step.removeprefix("os.")) if "." in step else (maildir, step)
@@ -115,26 +115,26 @@ async def test_disk_full_at_any_step_of_a_batch_leaves_nothing_half_written(offi
 
     monkeypatch.setattr(target, name, failing)
     with pytest.raises(StorageFull):
-        await mailboxes.deliver([item(n) for n in range(8)], lambda tx, outcomes: settled.append(1))
+        await mailboxes.ingest.deliver([item(n) for n in range(8)], lambda tx, outcomes: settled.append(1))
     monkeypatch.undo()
-    assert maildir.scan(mailboxes.path(inbox)) == {}
-    assert list(mailboxes.path(inbox).joinpath("tmp").iterdir()) == []
-    assert (await mailboxes.status(inbox.id)).messages == 0 and settled == []
-    await mailboxes.deliver([item(n) for n in range(8)], lambda tx, outcomes: settled.append(1))
-    assert (await mailboxes.status(inbox.id)).messages == 8 and settled == [1]
+    assert maildir.scan(mailboxes.storage.path(inbox)) == {}
+    assert list(mailboxes.storage.path(inbox).joinpath("tmp").iterdir()) == []
+    assert (await mailboxes.folders.status(inbox.id)).messages == 0 and settled == []
+    await mailboxes.ingest.deliver([item(n) for n in range(8)], lambda tx, outcomes: settled.append(1))
+    assert (await mailboxes.folders.status(inbox.id)).messages == 8 and settled == [1]
 
 
 async def test_failing_transaction_takes_its_files_back(office):
     _, mailboxes = office
-    inbox = await mailboxes.get(1, "INBOX")
+    inbox = await mailboxes.folders.get(1, "INBOX")
 
     def failing(tx, outcomes):
         raise StorageFull("no space left")
 
     with pytest.raises(StorageFull):
-        await mailboxes.deliver([item(1), item(2)], failing)
-    assert maildir.scan(mailboxes.path(inbox)) == {}
-    counts = mailboxes.database.read_now(lambda r: r.driver.execute("SELECT count(*) FROM content").fetchone())
+        await mailboxes.ingest.deliver([item(1), item(2)], failing)
+    assert maildir.scan(mailboxes.storage.path(inbox)) == {}
+    counts = mailboxes.storage.database.read_now(lambda r: r.driver.execute("SELECT count(*) FROM content").fetchone())
     assert counts == (0,)
 
 
@@ -154,7 +154,7 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(small_disk
     """Submit and deliver until the disk is full; make room; everything that was acknowledged arrives, exactly once."""
     prepare(small_disk)
     database = Database.open(small_disk)
-    queue, mailboxes = Queue(database, small_disk / "spool"), Mailboxes(database, None, small_disk / "mail")
+    queue, mailboxes = Queue(database, small_disk / "spool"), Mailboxes(database, small_disk / "mail")
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 4_000_000)
     acknowledged = []
@@ -173,10 +173,10 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(small_disk
                 break
         except StorageFull:
             pytest.fail("there is room again")
-    inbox = await mailboxes.get(1, "INBOX")
-    await mailboxes.sync(inbox.id)
-    view = await mailboxes.view(inbox.id)
-    bodies = await mailboxes.read_many(inbox, view.entries)
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    await mailboxes.sync.mailbox(inbox.id)
+    view = await mailboxes.views.get(inbox.id)
+    bodies = await mailboxes.bodies.read_many(inbox, view.entries)
     found = Counter(int(re.search(rb"Subject: mail (\d+)", data)[1]) for data in bodies)
     assert [number for number in acknowledged if found[number] != 1] == []
     assert max(found.values()) == 1
@@ -201,43 +201,43 @@ async def test_large_upload_on_a_full_disk_is_storage_full_and_leaves_no_file(sm
 async def test_sync_keeps_a_delivery_that_is_still_in_the_queue_single(office):
     """A crash between files and rows, then another program moves the leftover, then sync runs, then the queue delivers again."""
     queue, mailboxes = office
-    inbox = await mailboxes.get(1, "INBOX")
+    inbox = await mailboxes.folders.get(1, "INBOX")
     number = await queue.submit(Submission("", [("alice@example.test", 1)], mail(7), "test"))
     (queued,) = await queue.claim(1, time.time() + 1)
     base = maildir.delivery_name(queued.created, number, queued.recipients[0].id)
-    home = mailboxes.path(inbox)
+    home = mailboxes.storage.path(inbox)
     maildir.make(home)
     (home / "new" / base).write_bytes(b"Return-Path: <>\r\n" + mail(7))  # the crash
-    assert await mailboxes.sync(inbox.id) is False
-    assert (await mailboxes.status(inbox.id)).messages == 0
+    assert await mailboxes.sync.mailbox(inbox.id) is False
+    assert (await mailboxes.folders.status(inbox.id)).messages == 0
     await queue.recover()
     assert await deliver_due(queue, mailboxes) == 1
-    await mailboxes.sync(inbox.id)
-    assert (await mailboxes.status(inbox.id)).messages == 1
+    await mailboxes.sync.mailbox(inbox.id)
+    assert (await mailboxes.folders.status(inbox.id)).messages == 1
     assert list(maildir.scan(home)) == [base]
 
 
 async def test_expunged_mail_does_not_come_back_after_a_crash(office):
     """The row is gone, the process dies before the file goes; neither sync nor a restart brings the mail back."""
     _, mailboxes = office
-    inbox = await mailboxes.get(1, "INBOX")
-    entry = await mailboxes.append(inbox.id, mail(1), Flag.DELETED)
-    mailboxes._behind = lambda work: work.close()  # the crash: what should run behind never does
-    assert await mailboxes.expunge(inbox.id) == [entry.uid]
-    del mailboxes._behind
-    assert len(maildir.scan(mailboxes.path(inbox))) == 1
-    mailboxes.clock = lambda: time.time() + 86_400
-    await mailboxes.sync(inbox.id)
-    assert (await mailboxes.status(inbox.id)).messages == 0
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    entry = await mailboxes.ingest.append(inbox.id, mail(1), Flag.DELETED)
+    mailboxes.storage.tasks.behind = lambda work: work.close()  # the crash: what should run behind never does
+    assert await mailboxes.entries.expunge(inbox.id) == [entry.uid]
+    del mailboxes.storage.tasks.behind
+    assert len(maildir.scan(mailboxes.storage.path(inbox))) == 1
+    mailboxes.storage.clock = lambda: time.time() + 86_400
+    await mailboxes.sync.mailbox(inbox.id)
+    assert (await mailboxes.folders.status(inbox.id)).messages == 0
     await mailboxes.recover()
-    assert maildir.scan(mailboxes.path(inbox)) == {}
+    assert maildir.scan(mailboxes.storage.path(inbox)) == {}
 
 
 async def test_a_symbolic_link_in_the_maildir_leads_nowhere(office, tmp_path):
     _, mailboxes = office
-    inbox = await mailboxes.get(1, "INBOX")
-    home = mailboxes.path(inbox)
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    home = mailboxes.storage.path(inbox)
     maildir.make(home)
     os.symlink("/etc/passwd", home / "new" / "1.M1P1.evil")
-    await mailboxes.sync(inbox.id)
-    assert (await mailboxes.status(inbox.id)).messages == 0
+    await mailboxes.sync.mailbox(inbox.id)
+    assert (await mailboxes.folders.status(inbox.id)).messages == 0

@@ -18,7 +18,7 @@ CLAIRE = "claire@example.test"
 async def site(tmp_path):
     async with web_office(tmp_path) as site:
         claire = await site.office.directory.add_account(CLAIRE, None, "Claire Petit")
-        await site.office.mailboxes.ensure_defaults(claire.id)
+        await site.office.mailboxes.defaults.ensure(claire.id)
         yield site
 
 

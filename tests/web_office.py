@@ -49,8 +49,8 @@ class Site:
     async def deliver(self, data: bytes, to: Account | None = None, folder: str = "INBOX") -> str:
         """Puts a mail into a folder; its id."""
         account = to or self.alice
-        box = await self.office.mailboxes.get(account.id, folder)
-        return str((await self.office.mailboxes.append(box.id, data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))).id)
+        box = await self.office.mailboxes.folders.get(account.id, folder)
+        return str((await self.office.mailboxes.ingest.append(box.id, data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))).id)
 
     async def client(self, address: str | None = None, language: str = "en") -> Client:
         """A browser without scripts; signed in when an address is given."""
@@ -159,7 +159,7 @@ async def web_office(folder: Path, model: ChatModel | None = None, **settings: A
     alice = await office.directory.add_account(ALICE, hashed, "Alice Martin")
     bob = await office.directory.add_account(BOB, hashed, "Bob Durand")
     for account in (alice, bob):
-        await office.mailboxes.ensure_defaults(account.id)
+        await office.mailboxes.defaults.ensure(account.id)
     await office.start()
     bound = socket.create_server(("127.0.0.1", 0))
     web = WebServer(create_app(office), office.settings.limits)

@@ -116,7 +116,7 @@ class Dialogue:
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
 
-# %% ../../nbs/imap/05_dialogue.ipynb #30818ec3
+# %% ../../nbs/imap/05_dialogue.ipynb #17bbd91a
 PASSWORD = "correct horse"  # noqa: S105 (of nobody)
 
 
@@ -134,7 +134,7 @@ class House:
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub, clock)
         self.credentials = Credentials(self.database, self.directory, self.settings)
-        self.mailboxes = Mailboxes(self.database, self.hub, folder / "mail", self.settings, clock)
+        self.mailboxes = Mailboxes(self.database, folder / "mail", self.settings, clock)
         self.search = Search(self.database, self.mailboxes, folder / "search.db")
         backoff = LoginBackoff(self.settings.limits)
         self.services = Services(self.mailboxes, self.search, self.credentials, backoff, self.hub, self.settings.imap)
@@ -147,7 +147,7 @@ class House:
         for name in ("alice", "bob"):
             password = await self.credentials.hash(PASSWORD)
             account = await self.directory.add_account(f"{name}@example.test", password, name.title())
-            await self.mailboxes.ensure_defaults(account.id)
+            await self.mailboxes.defaults.ensure(account.id)
         return self
 
     async def close(self) -> None:

@@ -183,7 +183,7 @@ def slices(
     if start < len(found):
         yield found[start:]
 
-# %% ../../nbs/imap/08_fetch.ipynb #0bec1709
+# %% ../../nbs/imap/08_fetch.ipynb #883aafd4
 async def load(
     session: Session,
     selected: Selected,
@@ -196,13 +196,13 @@ async def load(
     rows: dict[int, Any] = {}
     messages: list[bytes | None] = [b""] * len(part)
     if needs:
-        rows = await mailboxes.rendered([entry.content_id for _, entry in part], needs)
+        rows = await mailboxes.bodies.rendered([entry.content_id for _, entry in part], needs)
         part = [pair for pair in part if pair[1].content_id in rows]
     if reaches := [column.reach for column in columns if column.reach]:
-        view = await mailboxes.view(selected.mailbox.id)  # it knows under which name each file is now
+        view = await mailboxes.views.get(selected.mailbox.id)  # it knows under which name each file is now
         current = [view.find(entry.uid) or entry for _, entry in part]
         limit = max((reach(rows.get(entry.content_id)) for entry in current for reach in reaches), default=0)
-        messages = await mailboxes.read_many(selected.mailbox, current, limit if limit < WHOLE else None)
+        messages = await mailboxes.bodies.read_many(selected.mailbox, current, limit if limit < WHOLE else None)
     present = [(pair, message) for pair, message in zip(part, messages, strict=False) if message is not None]
     numbers, entries = [number for (number, _), _ in present], [entry for (_, entry), _ in present]
     return Slice(selected, numbers, entries, [rows.get(entry.content_id) for entry in entries], [one for _, one in present])
@@ -275,7 +275,7 @@ async def answer(
         remembered.keep(state, b"".join(said))
     return answered
 
-# %% ../../nbs/imap/08_fetch.ipynb #87b7eced
+# %% ../../nbs/imap/08_fetch.ipynb #e00edf3b
 async def mark_seen(
     session: Session,
     selected: Selected,
@@ -283,7 +283,7 @@ async def mark_seen(
 ) -> list[Numbered]:
     r"Sets \Seen where it is missing; the same messages, as they are now"
     unseen = [entry.uid for _, entry in found if not entry.flags & 1]
-    stored = await session.services.mailboxes.store(selected.mailbox.id, unseen, "add", 1)
+    stored = await session.services.mailboxes.entries.store(selected.mailbox.id, unseen, "add", 1)
     now = {entry.uid: entry for entry in stored}
     for number, entry in found:
         if entry.uid in now:

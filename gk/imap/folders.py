@@ -24,15 +24,15 @@ from ..mail.folders import Mailbox, MailboxNotFound, implied, parents
 
 HANDLERS: Table = {}
 
-# %% ../../nbs/imap/06_folders.ipynb #6754b527
+# %% ../../nbs/imap/06_folders.ipynb #61f03a7d
 @handles(HANDLERS, "SELECT", "EXAMINE", states=SIGNED_IN)
 async def select(session: Session, command: Command) -> Done:
     "Open a mailbox, to work in it or only to look (§6.3.1, §6.3.2)"
     session.selected = None
     assert session.account is not None
     mailboxes, read_only = session.services.mailboxes, command.name == "EXAMINE"
-    mailbox = await mailboxes.get(session.account.id, command.arguments)
-    view = await mailboxes.view(mailbox.id)
+    mailbox = await mailboxes.folders.get(session.account.id, command.arguments)
+    view = await mailboxes.views.get(mailbox.id)
     selected = Selected(mailbox, view.entries, view.mailbox.highest_modseq, (), read_only)
     selected.recent.update(await claim(session, view, view.entries, read_only))
     session.say(*say_selected(selected, mailbox))
@@ -63,7 +63,7 @@ async def unselect(session: Session, command: Command) -> None:
     "Close without expunging (RFC 3691)"
     session.selected = None
 
-# %% ../../nbs/imap/06_folders.ipynb #2c5f30bb
+# %% ../../nbs/imap/06_folders.ipynb #9385f32a
 def account_of(session: Session) -> int:
     "Who is signed in"
     assert session.account is not None
@@ -73,30 +73,30 @@ def account_of(session: Session) -> int:
 @handles(HANDLERS, "CREATE", states=SIGNED_IN)
 async def create(session: Session, command: Command) -> None:
     "A new mailbox, with the parents it needs (§6.3.3)"
-    await session.services.mailboxes.create(account_of(session), command.arguments)
+    await session.services.mailboxes.folders.create(account_of(session), command.arguments)
 
 
 @handles(HANDLERS, "DELETE", states=SIGNED_IN)
 async def delete(session: Session, command: Command) -> None:
     "The mailbox and its mail; what lies below it stays (§6.3.4)"
     mailboxes = session.services.mailboxes
-    mailbox = await mailboxes.get(account_of(session), command.arguments)
+    mailbox = await mailboxes.folders.get(account_of(session), command.arguments)
     if session.selected and session.selected.mailbox.id == mailbox.id:
         session.selected = None
-    await mailboxes.delete(account_of(session), mailbox.name)
+    await mailboxes.folders.delete(account_of(session), mailbox.name)
 
 
 @handles(HANDLERS, "RENAME", states=SIGNED_IN)
 async def rename(session: Session, command: Command) -> None:
     "Another name; what lies below moves along. INBOX gives its mail away and stays (§6.3.5)"
     names: Rename = command.arguments
-    await session.services.mailboxes.rename(account_of(session), names.old, names.new)
+    await session.services.mailboxes.folders.rename(account_of(session), names.old, names.new)
 
 
 @handles(HANDLERS, "SUBSCRIBE", "UNSUBSCRIBE", states=SIGNED_IN)
 async def subscribe(session: Session, command: Command) -> None:
     "A note that LSUB reads; the mailbox need not exist (§6.3.6, §6.3.7)"
-    await session.services.mailboxes.subscribe(account_of(session), command.arguments, command.name == "SUBSCRIBE")
+    await session.services.mailboxes.subscriptions.set(account_of(session), command.arguments, command.name == "SUBSCRIBE")
 
 # %% ../../nbs/imap/06_folders.ipynb #1a3cbea8
 def say_names(
@@ -120,7 +120,7 @@ def attributes(
     words.append("\\HasChildren" if children else "\\HasNoChildren")
     return [*words, special_use] if special_use else words
 
-# %% ../../nbs/imap/06_folders.ipynb #9508e3cb
+# %% ../../nbs/imap/06_folders.ipynb #3b1e475f
 @handles(HANDLERS, "LIST", states=SIGNED_IN)
 async def list_(session: Session, command: Command) -> None:
     "The mailboxes that match (§6.3.8)"
@@ -128,7 +128,7 @@ async def list_(session: Session, command: Command) -> None:
     if not asked.pattern:
         session.say(b'* LIST (\\Noselect) "/" ""\r\n')
         return
-    mailboxes = await session.services.mailboxes.list(account_of(session))
+    mailboxes = await session.services.mailboxes.folders.list(account_of(session))
     uses = {mailbox.name: mailbox.special_use for mailbox in mailboxes}
     uses.update(dict.fromkeys(only := implied(uses), None))
     with_children = {parent for name in uses for parent in parents(name)[-1:]}
@@ -136,7 +136,7 @@ async def list_(session: Session, command: Command) -> None:
     found = {name: attributes(name in only, name in with_children, uses[name]) for name in uses if test(name)}
     session.say(*say_names(b"LIST", found))
 
-# %% ../../nbs/imap/06_folders.ipynb #02a0c6cf
+# %% ../../nbs/imap/06_folders.ipynb #8d12669a
 @handles(HANDLERS, "LSUB", states=SIGNED_IN)
 async def lsub(session: Session, command: Command) -> None:
     r"The subscribed names that match; with % a parent of one stands for it, as \Noselect (§6.3.9)"
@@ -144,7 +144,7 @@ async def lsub(session: Session, command: Command) -> None:
     if not asked.pattern:
         session.say(b'* LSUB (\\Noselect) "/" ""\r\n')
         return
-    names = await session.services.mailboxes.subscriptions(account_of(session))
+    names = await session.services.mailboxes.subscriptions.names(account_of(session))
     test = matcher(asked.pattern)
     found: dict[str, list[str]] = {name: [] for name in names if test(name)}
     if "%" in asked.pattern:
@@ -157,14 +157,14 @@ async def namespace(session: Session, command: Command) -> None:
     "One personal namespace, with nothing before its names (RFC 2342)"
     session.say(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
 
-# %% ../../nbs/imap/06_folders.ipynb #1396bc48
+# %% ../../nbs/imap/06_folders.ipynb #dd583a21
 @handles(HANDLERS, "STATUS", states=SIGNED_IN)
 async def status(session: Session, command: Command) -> None:
     "Numbers about a mailbox"
     asked: Status = command.arguments
     mailboxes = session.services.mailboxes
-    mailbox = await mailboxes.get(account_of(session), asked.mailbox)
-    found = await mailboxes.status(mailbox.id)
+    mailbox = await mailboxes.folders.get(account_of(session), asked.mailbox)
+    found = await mailboxes.folders.status(mailbox.id)
     values = {
         "MESSAGES": found.messages, "RECENT": found.recent, "UIDNEXT": found.uidnext, "UIDVALIDITY": found.uidvalidity,
         "UNSEEN": found.unseen, "APPENDLIMIT": session.services.message_limit,
@@ -212,20 +212,20 @@ class Spool:
             self.file.close()
             self.path.unlink(missing_ok=True)
 
-# %% ../../nbs/imap/06_folders.ipynb #6eea68dd
+# %% ../../nbs/imap/06_folders.ipynb #c18b3bd2
 async def target(session: Session, name: str) -> Mailbox:
     "The mailbox that something is to be put into; raises No with TRYCREATE"
     try:
-        return await session.services.mailboxes.get(account_of(session), name)
+        return await session.services.mailboxes.folders.get(account_of(session), name)
     except MailboxNotFound:
         raise No("There is no such mailbox; it could be created", "TRYCREATE") from None
 
-# %% ../../nbs/imap/06_folders.ipynb #daef2f9b
+# %% ../../nbs/imap/06_folders.ipynb #2d71ec13
 async def receive(session: Session, size: int) -> Spool:
     "Takes the announced message off the connection; raises Gone, TooSlow, and the refusal of what came behind the message"
     spool: Spool | None = None
     try:
-        spool = Spool(session.services.mailboxes.root / "tmp", size)
+        spool = Spool(session.services.mailboxes.storage.root / "tmp", size)
         while True:
             match await next_event(session):
                 case Chunk(octets):
@@ -241,16 +241,16 @@ async def receive(session: Session, size: int) -> Spool:
             session.connection.abandon()
         raise storage_error(error) or error from error
 
-# %% ../../nbs/imap/06_folders.ipynb #11a879a2
+# %% ../../nbs/imap/06_folders.ipynb #081f5750
 async def spelled(session: Session, mailbox: Mailbox, keywords: tuple[str, ...]) -> tuple[str, ...]:
     "Keywords as this mailbox first saw them: $Junk and $junk are one"
     if not keywords:
         return ()
-    view = await session.services.mailboxes.view(mailbox.id)
+    view = await session.services.mailboxes.views.get(mailbox.id)
     known = {word.upper(): word for entry in view.entries for word in entry.keywords}
     return tuple(known.get(word.upper(), word) for word in keywords)
 
-# %% ../../nbs/imap/06_folders.ipynb #1d0488d2
+# %% ../../nbs/imap/06_folders.ipynb #bf82a89a
 @handles(HANDLERS, "APPEND", states=SIGNED_IN)
 async def append(session: Session, command: Command) -> Done:
     "Put a message into a mailbox (§6.3.11)"
@@ -259,14 +259,14 @@ async def append(session: Session, command: Command) -> Done:
     if not 0 < asked.size <= services.message_limit:
         raise No(f"A message may have 1 to {services.message_limit} octets", "TOOBIG" if asked.size else "")
     mailbox = await target(session, asked.mailbox)
-    await services.mailboxes.check_room(account_of(session), asked.size)
+    services.mailboxes.quota.check(account_of(session), asked.size)
     if connection.upload and connection.upload.waits:
         session.say(b"+ OK\r\n")
     connection.accept()
     spool = await receive(session, asked.size)
     try:
         keywords = await spelled(session, mailbox, asked.flags.keywords)
-        entry = await services.mailboxes.append(mailbox.id, spool.finish(), asked.flags.bits, keywords, asked.moment)
+        entry = await services.mailboxes.ingest.append(mailbox.id, spool.finish(), asked.flags.bits, keywords, asked.moment)
     except (MailboxNotFound, DatabaseError, OSError):
         await target(session, asked.mailbox)  # deleted meanwhile: TRYCREATE
         raise

@@ -60,7 +60,7 @@ def say_stored(
     head = b"* %d FETCH (UID %d FLAGS %b)\r\n" if uid else b"* %d FETCH (FLAGS %b)\r\n"
     return head % ((number, entry.uid, selected.flags(entry)) if uid else (number, selected.flags(entry)))
 
-# %% ../../nbs/imap/07_messages.ipynb #1ecea140
+# %% ../../nbs/imap/07_messages.ipynb #aaea1fa1
 @handles(HANDLERS, "STORE", states=(SELECTED,), expunge=False)
 @handles(HANDLERS, "UID STORE", states=(SELECTED,))
 async def store(session: Session, command: Command) -> Done | None:
@@ -70,7 +70,8 @@ async def store(session: Session, command: Command) -> Done | None:
     found = chosen(selected, asked.messages, by_uid(command))
     uids = [entry.uid for _, entry in found if entry.uid not in selected.gone]
     keywords = tuple(selected.keywords.get(word.upper(), word) for word in asked.flags.keywords)
-    stored = await session.services.mailboxes.store(selected.mailbox.id, uids, asked.operation, asked.flags.bits, keywords)
+    entries = session.services.mailboxes.entries
+    stored = await entries.store(selected.mailbox.id, uids, asked.operation, asked.flags.bits, keywords)
     if selected.meet(stored):
         session.say(*say_keywords(selected))
     now = {entry.uid: entry for entry in stored}
@@ -96,7 +97,7 @@ def complete(
         return Done("Some of the messages are gone", "EXPUNGEISSUED")
     raise No("Some of the messages are gone", "EXPUNGEISSUED")
 
-# %% ../../nbs/imap/07_messages.ipynb #5bed1852
+# %% ../../nbs/imap/07_messages.ipynb #45a697cf
 @handles(HANDLERS, "COPY", "UID COPY", states=(SELECTED,))
 async def copy(session: Session, command: Command) -> Done | None:
     "Put copies into another mailbox"
@@ -107,17 +108,17 @@ async def copy(session: Session, command: Command) -> Done | None:
     uids = [entry.uid for _, entry in found if entry.uid not in selected.gone]
     if len(uids) < len(found) and not by_uid(command):
         raise No("Some of the messages are gone", "EXPUNGEISSUED")
-    pairs = sorted(await session.services.mailboxes.copy(selected.mailbox.id, uids, mailbox.id))
+    pairs = sorted(await session.services.mailboxes.transfers.copy(selected.mailbox.id, uids, mailbox.id))
     if not pairs:
         return complete(command, not found)
     code = b"COPYUID %d %b %b" % (mailbox.uidvalidity, write_set(old for old, _ in pairs), write_set(new for _, new in pairs))
     return Done("The messages are copied", code.decode())
 
-# %% ../../nbs/imap/07_messages.ipynb #8c7fdfde
+# %% ../../nbs/imap/07_messages.ipynb #32271238
 @handles(HANDLERS, "EXPUNGE", states=(SELECTED,))
 async def expunge(session: Session, command: Command) -> None:
     r"Remove every message marked \Deleted (§6.4.3)"
-    await session.services.mailboxes.expunge(writable(session).mailbox.id, None)
+    await session.services.mailboxes.entries.expunge(writable(session).mailbox.id, None)
 
 
 @handles(HANDLERS, "UID EXPUNGE", states=(SELECTED,))
@@ -125,7 +126,7 @@ async def uid_expunge(session: Session, command: Command) -> None:
     r"Remove those of these messages that are marked \Deleted"
     selected = writable(session)
     uids = [entry.uid for _, entry in chosen(selected, command.arguments, True)]
-    await session.services.mailboxes.expunge(selected.mailbox.id, uids)
+    await session.services.mailboxes.entries.expunge(selected.mailbox.id, uids)
 
 
 @handles(HANDLERS, "CLOSE", states=(SELECTED,))
@@ -133,5 +134,5 @@ async def close(session: Session, command: Command) -> None:
     "Expunge without a word, and close (§6.4.2)"
     selected = open_mailbox(session)
     if not selected.read_only:
-        await session.services.mailboxes.expunge(selected.mailbox.id, None)
+        await session.services.mailboxes.entries.expunge(selected.mailbox.id, None)
     session.selected = None

@@ -54,7 +54,7 @@ def quick_test(
     }
     return tests.get(name)
 
-# %% ../../nbs/imap/09_search.ipynb #7557f004
+# %% ../../nbs/imap/09_search.ipynb #fc95a842
 SLICE = 2000  # messages asked about at once
 
 
@@ -67,7 +67,7 @@ async def sent(
     limit, fits = key.value.toordinal(), set[int]()
     for start in range(0, len(among), SLICE):
         ids = [entry.content_id for entry in among[start : start + SLICE]]
-        for content, row in (await session.services.mailboxes.rendered(ids, ["date", "date_offset"])).items():
+        for content, row in (await session.services.mailboxes.bodies.rendered(ids, ["date", "date_offset"])).items():
             if row["date"] is None:
                 continue
             day = int(row["date"] + (row["date_offset"] or 0) * 60) // 86400 + EPOCH

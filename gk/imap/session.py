@@ -255,7 +255,7 @@ async def read_line(
         raise Gone
     return event.octets
 
-# %% ../../nbs/imap/04_session.ipynb #06b247db
+# %% ../../nbs/imap/04_session.ipynb #c7445976
 async def announce(
     session: Session,
     expunge: bool = True,  # whether EXPUNGE may be said now
@@ -265,15 +265,15 @@ async def announce(
     if selected is None:
         return
     mailboxes, mailbox = session.services.mailboxes, selected.mailbox
-    view = await mailboxes.view(mailbox.id)
+    view = await mailboxes.views.get(mailbox.id)
     if view.mailbox.highest_modseq == selected.modseq and not (expunge and selected.gone):
         return
-    changes = await mailboxes.changes(mailbox.id, selected.modseq)
+    changes = await mailboxes.views.changes(mailbox.id, selected.modseq)
     last = selected.entries[-1].uid if selected.entries else 0
     recent = await claim(session, view, [entry for entry in changes.entries if entry.uid > last], selected.read_only)
     session.say(*learn(selected, changes.entries, changes.vanished_uids, changes.highest_modseq, expunge, recent))
 
-# %% ../../nbs/imap/04_session.ipynb #5641f8db
+# %% ../../nbs/imap/04_session.ipynb #835991eb
 async def claim(
     session: Session,
     view: View,
@@ -283,7 +283,7 @@ async def claim(
     r"The uids among them that no session has seen before: they are \Recent here and nowhere else (§2.3.2)"
     if not entries:
         return []
-    first = await session.services.mailboxes.claim_recent(view.mailbox.id, entries[-1].uid, keep=read_only)
+    first = await session.services.mailboxes.entries.claim_recent(view.mailbox.id, entries[-1].uid, keep=read_only)
     return [entry.uid for entry in entries[bisect_left(entries, first, key=attrgetter("uid")) :]]
 
 # %% ../../nbs/imap/04_session.ipynb #77a7eafe
@@ -487,7 +487,7 @@ async def check(
         services.backoff.succeeded(user, peer)
     return grant
 
-# %% ../../nbs/imap/04_session.ipynb #0b634799
+# %% ../../nbs/imap/04_session.ipynb #bf8b3242
 async def sign_in(
     session: Session,
     user: str,  # address
@@ -503,7 +503,7 @@ async def sign_in(
                 return
         session.dismiss("Please sign in again")
 
-    await services.mailboxes.ensure_defaults(account.id)
+    await services.mailboxes.defaults.ensure(account.id)
     session.watch = listen(session, f"session:{account.id}", heard=heard)
     await asyncio.sleep(0)  # the watch stands
     await heard()

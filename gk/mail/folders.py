@@ -7,7 +7,8 @@ __all__ = ['FULL', 'MAX_NAME', 'MAX_LEVEL', 'MAX_DEPTH', 'SELECT', 'ERASED', 'SL
            'MailboxError', 'MailboxNotFound', 'MailboxExists', 'BadName', 'OverQuota', 'check_name', 'parents',
            'implied', 'Mailbox', 'Status', 'by_id', 'by_name', 'all_of', 'status_of', 'set_subscription', 'insert',
            'rename', 'drop_contents', 'Erased', 'leave', 'erase', 'empty_some', 'drop_mailbox', 'remove_paths',
-           'forget_removals', 'insert_defaults', 'Store', 'Folders']
+           'forget_removals', 'insert_defaults', 'Tasks', 'Storage', 'Removals', 'Folders', 'Defaults', 'Subscriptions',
+           'Quota']
 
 # %% ../../nbs/mail/07_folders.ipynb #6d1957cb
 import asyncio
@@ -352,57 +353,59 @@ def insert_defaults(tx: Transaction, account_id: int) -> list[Mailbox]:
             insert(tx, account_id, name, use)
     return all_of(tx, account_id)
 
-# %% ../../nbs/mail/07_folders.ipynb #05f24c71
+# %% ../../nbs/mail/07_folders.ipynb #95b80d9c
 log = structlog.get_logger("gk.mail")
 T = TypeVar("T")
 
 
-class Store:
-    "Where mail lives: the index, the files, and the work that is done behind an answer"
+class Tasks:
+    "Work that outlives the question it came from"
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()  # whoever waits for a while waits no longer
+        self.running: set[asyncio.Task[Any]] = set()
+
+    def behind(self, work: Coroutine[Any, Any, None]) -> None:
+        "Run something after the answer; an error is logged, and what was left undone is found at the next start"
+        self._start(work).add_done_callback(self._report)
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        "Run something to its end even if the caller is cancelled: a dead connection must not leave half a delivery"
+        return await asyncio.shield(self._start(work))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return task
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.error("mail.behind", error=f"{type(error).__name__}: {error}")
+
+    async def finish(self) -> None:
+        "Wait for all of it"
+        self.closing.set()
+        while self.running:
+            await asyncio.wait(self.running)
+
+# %% ../../nbs/mail/07_folders.ipynb #2ce06ebb
+class Storage:
+    "Where mail lives"
 
     def __init__(
         self,
         database: Database,
-        hub: Any,  # kept for callers; changes are announced through `Transaction.notify`
         root: Path,  # the folder that holds all mail: root/<account id>/<mailbox id>
-        settings: Any = None,  # `Settings`; None: defaults, for notebooks
         clock: Callable[[], float] = time.time,  # unix seconds
     ) -> None:
-        self.database, self.hub, self.root, self.settings, self.clock = database, hub, Path(root), settings, clock
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.database, self.root, self.clock, self.tasks = database, Path(root), clock, Tasks()
+        self.files = ThreadPoolExecutor(maildir.THREADS, thread_name_prefix="gk-file")  # syncs files side by side
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="gk-mail")
-        self._removing = asyncio.Lock()
 
     def path(self, mailbox: Mailbox) -> Path:
         "Where the files of a folder are"
         return self.root / str(mailbox.account_id) / str(mailbox.id)
-
-    async def remove_files(self) -> None:
-        "Work off the list of files to be removed"
-        query = "SELECT id, path FROM removal ORDER BY id LIMIT 1000"
-        async with self._removing:
-            while rows := await self.database.read(lambda reader: reader.driver.execute(query).fetchall()):
-                await self.in_thread(remove_paths, self.root, [path for _, path in rows])
-                first, last = rows[0][0], rows[-1][0]  # entries are only ever added behind these
-                await self.database.write(lambda tx, span=(first, last): forget_removals(tx, *span))  # type: ignore[misc]
-
-    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
-        "Run something after the answer; an error is logged, and what was left undone is found at the next start"
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("mail.behind", error=f"{type(error).__name__}: {error}")
-
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        "Run something to its end even if the caller is cancelled: a dead connection must not leave half a delivery"
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
 
     async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
         "Run something that touches files off the loop"
@@ -410,16 +413,40 @@ class Store:
 
     async def close(self) -> None:
         "Wait for what runs behind, and for deliveries that have begun"
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.tasks.finish()
         self._threads.shutdown(wait=False)
+        self.files.shutdown()
 
-# %% ../../nbs/mail/07_folders.ipynb #5a026f38
+# %% ../../nbs/mail/07_folders.ipynb #6f081a8e
+class Removals:
+    "The list of files that have lost their rows"
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._busy = asyncio.Lock()
+
+    def soon(self) -> None:
+        "Have them removed behind the answer"
+        self.storage.tasks.behind(self.work_off())
+
+    async def work_off(self) -> None:
+        "Remove all that are listed"
+        query, database = "SELECT id, path FROM removal ORDER BY id LIMIT 1000", self.storage.database
+        async with self._busy:
+            while rows := await database.read(lambda reader: reader.driver.execute(query).fetchall()):
+                await self.storage.in_thread(remove_paths, self.storage.root, [path for _, path in rows])
+                first, last = rows[0][0], rows[-1][0]  # entries are only ever added behind these
+                await database.write(lambda tx, span=(first, last): forget_removals(tx, *span))  # type: ignore[misc]
+
+# %% ../../nbs/mail/07_folders.ipynb #7095ee56
 MailboxList = list[Mailbox]  # inside the class `list` is a method
 
 
-class Folders(Store):
+class Folders:
     "The folders of everybody: names, counters, life and death"
+
+    def __init__(self, storage: Storage, removals: Removals) -> None:
+        self.database, self.removals = storage.database, removals
 
     async def get(self, account_id: int, name: str) -> Mailbox:
         "A folder by its name, INBOX in any case; raises MailboxNotFound"
@@ -439,39 +466,14 @@ class Folders(Store):
         "Its counters; raises MailboxNotFound"
         return self.database.read_now(lambda reader: status_of(reader, mailbox_id))
 
-    async def usage(self, account_id: int) -> int:
-        "Octets of mail a person has"
-        query = "SELECT coalesce(sum(size), 0) FROM mailbox WHERE account_id = ?"
-        return int(self.database.read_now(lambda reader: reader.driver.execute(query, (account_id,)).fetchone()[0]))
-
-    async def room(self, account_id: int) -> float:
-        "Octets that a person may still store; infinity where there is no quota"
-        quota = self.settings.mail.quota_bytes if self.settings else 0
-        return quota - await self.usage(account_id) if quota else math.inf
-
-    async def check_room(self, account_id: int, octets: int) -> None:
-        "Raise OverQuota when so much more would be too much"
-        if octets > await self.room(account_id):
-            raise OverQuota(FULL)
+    async def list(self, account_id: int) -> MailboxList:
+        "Every folder of a person, by name"
+        return await self.database.read(lambda reader: all_of(reader, account_id))
 
     async def create(self, account_id: int, name: str, special_use: str | None = None) -> Mailbox:
         "A new folder; raises BadName, MailboxExists"
         name = check_name(name.removesuffix("/"))  # 'a/' announces children only (RFC 3501 §6.3.3)
         return await self.database.write(lambda tx: insert(tx, account_id, name, special_use))
-
-    async def ensure_defaults(self, account_id: int) -> MailboxList:
-        "Inbox, drafts, sent, archive, junk, trash: created where missing"
-        return await self.database.write(lambda tx: insert_defaults(tx, account_id))
-
-    async def special(self, account_id: int, use: str) -> Mailbox:
-        "The folder for a special use such as Trash (RFC 6154), created when the person has deleted it; raises MailboxNotFound"
-        for box in await self.list(account_id):
-            if box.special_use == use:
-                return box
-        for box in await self.ensure_defaults(account_id):
-            if box.special_use == use or (box.name, use) in DEFAULTS:
-                return box
-        raise MailboxNotFound(f"There is no folder for {use}.")
 
     async def rename(self, account_id: int, old: str, new: str) -> None:
         "Rename a folder with its children; raises MailboxNotFound, MailboxExists, BadName"
@@ -486,18 +488,67 @@ class Folders(Store):
         while await self.database.write(lambda tx: empty_some(tx, box)):
             pass
         await self.database.write(lambda tx: drop_mailbox(tx, box))
-        self._behind(self.remove_files())
+        self.removals.soon()
 
-    async def subscribe(self, account_id: int, name: str, on: bool = True) -> None:
-        "Note or forget a subscription; the folder need not exist (RFC 3501 §6.3.6); raises BadName"
+# %% ../../nbs/mail/07_folders.ipynb #17de8bd3
+class Defaults:
+    "The folders that every person has"
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+
+    async def ensure(self, account_id: int) -> MailboxList:
+        "Inbox, drafts, sent, archive, junk, trash: created where missing; returns all folders"
+        return await self.folders.database.write(lambda tx: insert_defaults(tx, account_id))
+
+    async def special(self, account_id: int, use: str) -> Mailbox:
+        "The folder for a special use such as \\Trash (RFC 6154), created when the person has deleted it; raises MailboxNotFound"
+        for box in await self.folders.list(account_id):
+            if box.special_use == use:
+                return box
+        for box in await self.ensure(account_id):
+            if box.special_use == use or (box.name, use) in DEFAULTS:
+                return box
+        raise MailboxNotFound(f"There is no folder for {use}.")
+
+# %% ../../nbs/mail/07_folders.ipynb #611aa491
+class Subscriptions:
+    "The names that people subscribe to"
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def set(self, account_id: int, name: str, on: bool = True) -> None:
+        "Note or forget a subscription; raises BadName"
         name = check_name(name)
         await self.database.write(lambda tx: set_subscription(tx, account_id, name, on))
 
-    async def subscriptions(self, account_id: int) -> list[str]:
+    async def names(self, account_id: int) -> list[str]:
         "Every name subscribed to, of folders that are gone too: what LSUB shows"
         query = "SELECT name FROM subscription WHERE account_id = ? ORDER BY name"
         return await self.database.read(lambda reader: [row[0] for row in reader.driver.execute(query, (account_id,))])
 
-    async def list(self, account_id: int) -> MailboxList:
-        "Every folder of a person, by name"
-        return await self.database.read(lambda reader: all_of(reader, account_id))
+# %% ../../nbs/mail/07_folders.ipynb #c16fb55f
+class Quota:
+    "How much mail a person may have"
+
+    def __init__(
+        self,
+        database: Database,
+        octets: int = 0,  # of one person; 0: as much as there is
+    ) -> None:
+        self.database, self.octets = database, octets
+
+    def usage(self, account_id: int) -> int:
+        "Octets of mail a person has"
+        query = "SELECT coalesce(sum(size), 0) FROM mailbox WHERE account_id = ?"
+        return int(self.database.read_now(lambda reader: reader.driver.execute(query, (account_id,)).fetchone()[0]))
+
+    def room(self, account_id: int) -> float:
+        "Octets that a person may still store; infinity where there is no quota"
+        return self.octets - self.usage(account_id) if self.octets else math.inf
+
+    def check(self, account_id: int, octets: int) -> None:
+        "Raise OverQuota when so much more would be too much"
+        if octets > self.room(account_id):
+            raise OverQuota(FULL)

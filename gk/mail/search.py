@@ -560,7 +560,7 @@ def has_field(
             return True
     return False
 
-# %% ../../nbs/mail/11_search.ipynb #666e7615
+# %% ../../nbs/mail/11_search.ipynb #a86e1607
 class Finder:
     "Answers questions, with the index or without it"
 
@@ -589,9 +589,9 @@ class Finder:
         for one in found:
             text = ""
             if one.doubtful:
-                place = (await self.mailboxes.locate(account_id, [one.id])).get(one.id)
-                (data,) = await self.mailboxes.read_many(place[0], [place[1]]) if place else [None]
-                text, _ = await self.mailboxes.in_thread(whole_text, data) if data else ("", True)
+                place = (await self.mailboxes.entries.locate(account_id, [one.id])).get(one.id)
+                (data,) = await self.mailboxes.bodies.read_many(place[0], [place[1]]) if place else [None]
+                text, _ = await self.mailboxes.storage.in_thread(whole_text, data) if data else ("", True)
             if all(needle in text for needle in one.doubtful):
                 sure.append(one)
         return sure
@@ -630,13 +630,13 @@ def slices(
     if part:
         yield part, limit
 
-# %% ../../nbs/mail/11_search.ipynb #ff4b5f60
+# %% ../../nbs/mail/11_search.ipynb #2bd55dc8
 class Search(Finder):
     "Searching the mail of one person, completely"
 
     def __init__(self, database: Database, mailboxes: Mailboxes, path: Path) -> None:
         super().__init__(database, mailboxes, path)
-        self.indexer = Indexer(database, self.path, mailboxes.root)
+        self.indexer = Indexer(database, self.path, mailboxes.storage.root)
 
     async def matching(
         self,
@@ -665,15 +665,15 @@ class Search(Finder):
     async def _in_headers(self, account_id: int, among: Sequence[Entry], test: Any) -> set[int]:
         "Content ids of entries whose header block passes a test; files are read in slices"
         matched: set[int] = set()
-        sizes = await self.mailboxes.rendered([entry.content_id for entry in among], ["header_size"])
+        sizes = await self.mailboxes.bodies.rendered([entry.content_id for entry in among], ["header_size"])
         for part, limit in slices(among, {id: row[0] or 0 for id, row in sizes.items()}):
-            places = await self.mailboxes.locate(account_id, [part[0].id])
+            places = await self.mailboxes.entries.locate(account_id, [part[0].id])
             if part[0].id in places:
                 limit = min(limit, DEFAULT_BOUNDS.header_bytes)  # what follows was not read at delivery either
-                blocks = await self.mailboxes.read_many(places[part[0].id][0], part, limit)
+                blocks = await self.mailboxes.bodies.read_many(places[part[0].id][0], part, limit)
                 ids = [entry.content_id for entry in part]
                 cut = [(id, (data or b"")[: sizes[id][0] or 0]) for id, data in zip(ids, blocks, strict=True)]
-                matched |= await self.mailboxes.in_thread(lambda cut=cut: {id for id, block in cut if test(block)})
+                matched |= await self.mailboxes.storage.in_thread(lambda cut=cut: {id for id, block in cut if test(block)})
         return matched
 
     def start(self) -> None:
@@ -691,4 +691,4 @@ class Search(Finder):
 
     async def close(self) -> None:
         "Stop indexing"
-        await self.mailboxes.in_thread(self.indexer.stop)
+        await self.mailboxes.storage.in_thread(self.indexer.stop)

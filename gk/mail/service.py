@@ -101,7 +101,7 @@ def said() -> Iterator[None]:
     except ValidationError as error:
         raise Invalid("; ".join(str(problem["msg"]).removeprefix("Value error, ") for problem in error.errors()[:10])) from None
 
-# %% ../../nbs/mail/14_service.ipynb #98c8f403
+# %% ../../nbs/mail/14_service.ipynb #8d4f8cdf
 T = TypeVar("T")
 LARGE = 65_536  # octets from which on a mail is worked on in a thread
 
@@ -117,26 +117,26 @@ class Base:
         language: str,  # for what gk writes itself: 'fr', 'en'; '': that of the text it goes with
     ) -> None:
         self.service, self.account, self.origin, self.language = service, account, origin, language
-        self.mailboxes, self.database = service.mailboxes, service.mailboxes.database
+        self.mailboxes, self.database = service.mailboxes, service.mailboxes.storage.database
 
     async def _whereabouts(self, ids: Sequence[str]) -> list[tuple[Mailbox, Entry]]:
         "Where these messages are; raises NotFound if one is not there, before anything is done to the others"
         numbers = [number_of(id) for id in dict.fromkeys(ids)]
         known = [number for number in numbers if number is not None]
-        found = await self.mailboxes.locate(self.account.id, known) if known else {}
+        found = await self.mailboxes.entries.locate(self.account.id, known) if known else {}
         if not numbers or len(found) < len(numbers):
             raise no_message()
         return [found[number] for number in known]
 
     async def _folder(self, name: str) -> Mailbox:
         with said():
-            return await self.mailboxes.get(self.account.id, name)
+            return await self.mailboxes.folders.get(self.account.id, name)
 
     async def source(self, id: str) -> bytes:
         "The message as it came, with CR LF; raises NotFound"
         ((box, entry),) = await self._whereabouts([id])
         with said():
-            return await self.mailboxes.raw(entry, box)
+            return await self.mailboxes.bodies.raw(entry, box)
 
     async def _work(
         self,
@@ -301,7 +301,7 @@ def shown_html(
 
     return sanitise(html_of(message), images, picture)
 
-# %% ../../nbs/mail/14_service.ipynb #3c01f6e6
+# %% ../../nbs/mail/14_service.ipynb #2192d678
 class Looking(Reading):
     "Everything else that changes nothing"
 
@@ -324,9 +324,9 @@ class Looking(Reading):
 
     async def list_folders(self) -> list[Folder]:
         "The folders, the usual ones first"
-        boxes = await self.mailboxes.list(self.account.id)
+        boxes = await self.mailboxes.folders.list(self.account.id)
         if not boxes:
-            boxes = await self.mailboxes.ensure_defaults(self.account.id)
+            boxes = await self.mailboxes.defaults.ensure(self.account.id)
         usual = {name: place for place, (name, _) in enumerate(folders.DEFAULTS)}
         boxes = sorted(boxes, key=lambda box: (usual.get(box.name, len(usual)), box.name.casefold()))
         return [folder_of(box) for box in boxes]
@@ -339,7 +339,7 @@ class Looking(Reading):
     async def correspondents(self) -> list[Person]:
         "Whom this person has written to, the last one first. Whoever merely wrote to them is not among these"
         with said():
-            sent = await self.mailboxes.special(self.account.id, "\\Sent")
+            sent = await self.mailboxes.defaults.special(self.account.id, "\\Sent")
         return await self._named(await self.database.read(lambda reader: letters.written_to(reader, sent.id)))
 
     async def recent_people(self) -> list[Person]:
@@ -390,7 +390,7 @@ def by_folder(
         grouped.setdefault(box.id, (box, []))[1].append(entry.uid)
     return list(grouped.values())
 
-# %% ../../nbs/mail/14_service.ipynb #ae3f61b8
+# %% ../../nbs/mail/14_service.ipynb #dd255da8
 class Ordering(Looking):
     "Moving, flagging, deleting, folders"
 
@@ -403,18 +403,18 @@ class Ordering(Looking):
         moved = 0
         with said():
             for box, uids in by_folder([place for place in places if place[0].id != target.id]):
-                moved += len(await self.mailboxes.move(box.id, uids, target.id))
+                moved += len(await self.mailboxes.transfers.move(box.id, uids, target.id))
         return moved
 
     async def delete_email(self, ids: Sequence[str]) -> int:
         "Put messages into the trash; those that are there already are deleted for good; how many; raises NotFound"
         places = await self._whereabouts(ids)
         with said():
-            trash = await self.mailboxes.special(self.account.id, "\\Trash")
+            trash = await self.mailboxes.defaults.special(self.account.id, "\\Trash")
             deleted = await self._move(places, trash)
             for box, uids in by_folder([place for place in places if place[0].id == trash.id]):
-                await self.mailboxes.store(box.id, uids, "add", Flag.DELETED)
-                deleted += len(await self.mailboxes.expunge(box.id, uids))
+                await self.mailboxes.entries.store(box.id, uids, "add", Flag.DELETED)
+                deleted += len(await self.mailboxes.entries.expunge(box.id, uids))
         return deleted
 
     async def flag_email(self, ids: Sequence[str], flag: str) -> int:
@@ -423,13 +423,13 @@ class Ordering(Looking):
         operation, bits, words = flag_of(flag.strip())
         with said():
             for box, uids in by_folder(places):
-                await self.mailboxes.store(box.id, uids, operation, bits, words)
+                await self.mailboxes.entries.store(box.id, uids, operation, bits, words)
         return len(places)
 
     async def create_folder(self, name: str) -> Folder:
         "A new folder, slashes make levels; raises Invalid"
         with said():
-            return folder_of(await self.mailboxes.create(self.account.id, name))
+            return folder_of(await self.mailboxes.folders.create(self.account.id, name))
 
 # %% ../../nbs/mail/14_service.ipynb #052d7e3d
 Route = tuple[str, int | None]  # address, and the account behind it when it is ours
@@ -550,7 +550,7 @@ class Drafting(Preparing):
             raise no_message()
         return Original(message_id=row[0] or "", in_reply_to=row[1] or "", references=tuple(json.loads(row[2] or "[]")))
 
-# %% ../../nbs/mail/14_service.ipynb #80fe79e6
+# %% ../../nbs/mail/14_service.ipynb #e21ab3a0
 class Sending(Drafting):
     "The way out"
 
@@ -584,7 +584,7 @@ class Sending(Drafting):
     async def _enter(self, item: Submission, copy: bytes) -> tuple[int, int]:
         "Copy and queue in one transaction: (id of the copy, number in the queue); raises OverQuota"
         with said():
-            box = await self.mailboxes.special(self.account.id, "\\Sent")
+            box = await self.mailboxes.defaults.special(self.account.id, "\\Sent")
         size, now, numbers = len(item.data) if isinstance(item.data, bytes) else 0, self.service.clock(), list[int]()
         if size >= SPOOL_BYTES:
             item = item._replace(data=await asyncio.to_thread(keep_large, self.service.queue.folder, item.data))
@@ -600,7 +600,7 @@ class Sending(Drafting):
         delivery = Delivery(self.account.id, copy, maildir.unique_name(now), b"", box.name, Flag.SEEN)
         try:
             with said():
-                await self.mailboxes.deliver([delivery], also)
+                await self.mailboxes.ingest.deliver([delivery], also)
         finally:
             if isinstance(item.data, Path) and not numbers:
                 item.data.unlink(missing_ok=True)
@@ -614,7 +614,7 @@ class Sending(Drafting):
             if message.forward_of_id:
                 await self.flag_email([message.forward_of_id], "$Forwarded")
 
-# %% ../../nbs/mail/14_service.ipynb #114d6c10
+# %% ../../nbs/mail/14_service.ipynb #c0aeb4cc
 class Mail(Sending):
     "One person's mail: everything they can do with it"
 
@@ -632,8 +632,8 @@ class Mail(Sending):
         now = datetime.fromtimestamp(int(self.service.clock())).astimezone()
         with said():
             data = compose.build(draft, compose.new_message_id(to_ascii(draft.sender.address.domain)), now, with_bcc=True)
-            box = await self.mailboxes.special(self.account.id, "\\Drafts")
-            entry = await self.mailboxes.append(box.id, data, Flag.DRAFT | Flag.SEEN)
+            box = await self.mailboxes.defaults.special(self.account.id, "\\Drafts")
+            entry = await self.mailboxes.ingest.append(box.id, data, Flag.DRAFT | Flag.SEEN)
         return (await self.summaries([str(entry.id)]))[0]
 
 # %% ../../nbs/mail/14_service.ipynb #c3750dd1

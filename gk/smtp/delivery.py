@@ -287,7 +287,7 @@ def note(
     log.info(f"delivery.{state}", queue=queued.id, recipient=verdict.recipient.address, status=verdict.status,
              attempts=verdict.recipient.attempts)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #ca37c08f
+# %% ../../nbs/smtp/02_delivery.ipynb #0aab7cdb
 class LocalRoad:
     "Into mailboxes"
 
@@ -304,7 +304,7 @@ class LocalRoad:
             self.ledger.queue.settle(tx, [Result(v.recipient.id, "sent", v.text) for v in verdicts if v.fate == "sent"])
 
         try:
-            await self.mailboxes.deliver([parcel(queued, recipient) for queued, recipient in pairs], also)
+            await self.mailboxes.ingest.deliver([parcel(queued, recipient) for queued, recipient in pairs], also)
         except (DatabaseError, OSError) as error:
             return await self.ledger.postpone(batch, error)
         except Exception:
