@@ -19,7 +19,7 @@ from gk.accounts.directory import Directory
 from gk.core.config import Settings
 from gk.core.database import Database, StorageFull
 from gk.core.hub import Hub
-from gk.mail import letters, maildir, service
+from gk.mail import letters, maildir, sending
 from gk.mail.ingest import Delivery
 from gk.mail.mailbox import Mailboxes
 from gk.mail.queue import SPOOL_BYTES, Queue, Result
@@ -284,7 +284,7 @@ async def test_copy_and_queue_are_one_transaction(office: Office, monkeypatch: p
     def broken(*_: Any) -> int:
         raise StorageFull("the disk is full")
 
-    monkeypatch.setattr(service, "insert", broken)
+    monkeypatch.setattr(sending, "insert", broken)
     large = "x y\n" * SPOOL_BYTES
     for text in ("x", large):
         with pytest.raises(StorageFull):

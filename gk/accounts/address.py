@@ -5,21 +5,52 @@
 # %% auto #0
 __all__ = ['MAX_LOCAL', 'MAX_DOMAIN', 'MAX_ADDRESS', 'MAX_LABEL', 'AddressError', 'to_ascii', 'canonical_domain', 'Address']
 
-# %% ../../nbs/accounts/00_address.ipynb #4d27377e
+# %% ../../nbs/accounts/00_address.ipynb #95bfd213
 import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
 
-# %% ../../nbs/accounts/00_address.ipynb #71e4e6f2
+from ..core.sentences import Told
+
+# %% ../../nbs/accounts/00_address.ipynb #12348933
 MAX_LOCAL = 64  # octets of the part before the @ (RFC 5321 §4.5.3.1.1)
 MAX_DOMAIN = 255  # octets of the domain, in its ASCII form (RFC 5321 §4.5.3.1.2)
 MAX_ADDRESS = 254  # octets of the whole, without angle brackets (RFC 5321 §4.5.3.1.3)
 MAX_LABEL = 63  # octets between two dots of a domain (RFC 1035 §2.3.4)
 
+# %% ../../nbs/accounts/00_address.ipynb #e22cad3f
+_FRENCH = {
+    "The address is empty.": "L’adresse est vide.",
+    "The address is longer than {most} characters.": "L’adresse dépasse {most} caractères.",
+    "The domain is longer than {most} characters.": "Le domaine dépasse {most} caractères.",
+    "The part before the @ is longer than {most} characters.": "Ce qui précède l’@ dépasse {most} caractères.",
+    "The domain “{text}” has an empty part between its dots.": "Le domaine « {text} » a une partie vide entre ses points.",
+    "A part of the domain “{text}” is longer than {most} characters.":
+        "Une partie du domaine « {text} » dépasse {most} caractères.",
+    "“{text}” is not a domain name: only letters, digits, dots and inner hyphens are allowed.":
+        "« {text} » n’est pas un nom de domaine : lettres, chiffres, points et traits d’union intérieurs seulement.",
+    "“{text}” is not an international domain name.": "« {text} » n’est pas un nom de domaine international.",
+    "“{text}” is not an address literal such as [192.0.2.1] or [IPv6:2001:db8::1].":
+        "« {text} » n’est pas une adresse littérale comme [192.0.2.1] ou [IPv6:2001:db8::1].",
+    "There is no domain after the @.": "Il n’y a pas de domaine après l’@.",
+    "There is nothing before the @.": "Il n’y a rien avant l’@.",
+    "“{text}” cannot stand before the @.": "« {text} » ne peut précéder l’@.",
+    "“{text}” has no @: an address looks like name@example.org.":
+        "« {text} » n’a pas d’@ : une adresse ressemble à nom@example.org.",
+    "A mail address cannot contain control or invisible characters.":
+        "Une adresse ne peut contenir de caractère de contrôle ou invisible.",
+    "“{text}” opens a quotation mark and does not close it before the @.":
+        "« {text} » ouvre un guillemet et ne le ferme pas avant l’@.",
+    "One address is expected here, such as Alice <alice@example.org>.":
+        "Une seule adresse est attendue ici, comme Alice <alice@example.org>.",
+}  # fmt: skip
 
-class AddressError(ValueError):
+
+class AddressError(Told, ValueError):
     "What was written is not a mail address; the text says why, for a person"
+
+    FRENCH = _FRENCH
 
 
 def _shown(
@@ -29,7 +60,7 @@ def _shown(
     text = text if len(text) <= 60 else text[:59] + "…"
     return "".join(c if c.isprintable() else "�" for c in text)
 
-# %% ../../nbs/accounts/00_address.ipynb #9cfebbf3
+# %% ../../nbs/accounts/00_address.ipynb #cc445c42
 _ASCII_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -38,14 +69,16 @@ def _check_labels(
 ) -> None:
     "Letters, digits and inner hyphens in labels of 1 to 63 octets (RFC 5321 §2.3.5); raises AddressError"
     if len(domain) > MAX_DOMAIN:
-        raise AddressError(f"The domain is longer than {MAX_DOMAIN} characters.")
+        raise AddressError("The domain is longer than {most} characters.", most=MAX_DOMAIN)
     for label in domain.split("."):
         if not label:
-            raise AddressError(f"The domain “{_shown(domain)}” has an empty part between its dots.")
+            raise AddressError("The domain “{text}” has an empty part between its dots.", text=_shown(domain))
         if len(label) > MAX_LABEL:
-            raise AddressError(f"A part of the domain “{_shown(domain)}” is longer than {MAX_LABEL} characters.")
+            sentence = "A part of the domain “{text}” is longer than {most} characters."
+            raise AddressError(sentence, text=_shown(domain), most=MAX_LABEL)
     if not _ASCII_DOMAIN.fullmatch(domain):
-        raise AddressError(f"“{_shown(domain)}” is not a domain name: only letters, digits, dots and inner hyphens are allowed.")
+        sentence = "“{text}” is not a domain name: only letters, digits, dots and inner hyphens are allowed."
+        raise AddressError(sentence, text=_shown(domain))
 
 
 def to_ascii(
@@ -59,9 +92,9 @@ def to_ascii(
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
-        raise AddressError(f"“{_shown(domain)}” is not an international domain name.") from None
+        raise AddressError("“{text}” is not an international domain name.", text=_shown(domain)) from None
 
-# %% ../../nbs/accounts/00_address.ipynb #53f4b4d3
+# %% ../../nbs/accounts/00_address.ipynb #1b3a6105
 def _literal(
     text: str,  # "[192.0.2.1]" or "[IPv6:2001:db8::1]"
 ) -> str:
@@ -74,7 +107,8 @@ def _literal(
             return f"[IPv6:{ipaddress.IPv6Address(inside[5:])}]"
         return f"[{ipaddress.IPv4Address(inside)}]"
     except ValueError:
-        raise AddressError(f"“{_shown(text)}” is not an address literal such as [192.0.2.1] or [IPv6:2001:db8::1].") from None
+        sentence = "“{text}” is not an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]."
+        raise AddressError(sentence, text=_shown(text)) from None
 
 
 def canonical_domain(
@@ -84,7 +118,7 @@ def canonical_domain(
     if not text:
         raise AddressError("There is no domain after the @.")
     if len(text) > MAX_DOMAIN:
-        raise AddressError(f"The domain is longer than {MAX_DOMAIN} characters.")
+        raise AddressError("The domain is longer than {most} characters.", most=MAX_DOMAIN)
     if text[0] == "[" and text[-1] == "]":
         return _literal(text)
     domain = text.lower()
@@ -98,9 +132,9 @@ def canonical_domain(
         _check_labels(ascii_form)
         return str(idna.decode(ascii_form))
     except (idna.IDNAError, UnicodeError):
-        raise AddressError(f"“{_shown(text)}” is not an international domain name.") from None
+        raise AddressError("“{text}” is not an international domain name.", text=_shown(text)) from None
 
-# %% ../../nbs/accounts/00_address.ipynb #ab925021
+# %% ../../nbs/accounts/00_address.ipynb #16d36dfd
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
@@ -129,17 +163,17 @@ def _check_local(
     if not local.isprintable():
         raise AddressError("A mail address cannot contain control or invisible characters.")
     if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
-        raise AddressError(f"The part before the @ is longer than {MAX_LOCAL} characters.")
+        raise AddressError("The part before the @ is longer than {most} characters.", most=MAX_LOCAL)
     return local
 
-# %% ../../nbs/accounts/00_address.ipynb #204b80f8
+# %% ../../nbs/accounts/00_address.ipynb #65e1e7e1
 def _split_quoted(
     text: str,  # an address whose local part is a quoted string
 ) -> tuple[str, str]:
     "Meaning of the local part, and the domain; raises AddressError"
     end = _quoted_end(text)
     if end < 0 or text[end + 1 : end + 2] != "@":
-        raise AddressError(f"“{_shown(text)}” opens a quotation mark and does not close it before the @.")
+        raise AddressError("“{text}” opens a quotation mark and does not close it before the @.", text=_shown(text))
     return re.sub(r"\\(.)", r"\1", text[1:end], flags=re.S), text[end + 2 :]
 
 
@@ -150,14 +184,15 @@ def _split(
     if not text:
         raise AddressError("The address is empty.")
     if len(text) > MAX_ADDRESS + MAX_LOCAL + 2:  # room for quotes and backslashes; the meaning is measured later
-        raise AddressError(f"The address is longer than {MAX_ADDRESS} characters.")
+        raise AddressError("The address is longer than {most} characters.", most=MAX_ADDRESS)
     if text[0] == '"':
         return _split_quoted(text)
     local, at, domain = text.rpartition("@")
     if not at:
-        raise AddressError(f"“{_shown(text)}” has no @: an address looks like name@example.org.")
+        raise AddressError("“{text}” has no @: an address looks like name@example.org.", text=_shown(text))
     if not _DOT_ATOM.fullmatch(local):
-        raise AddressError(f"“{_shown(local)}” cannot stand before the @." if local else "There is nothing before the @.")
+        sentence = "“{text}” cannot stand before the @." if local else "There is nothing before the @."
+        raise AddressError(sentence, text=_shown(local))
     return local, domain
 
 
@@ -169,7 +204,7 @@ def _written(
         return local
     return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
-# %% ../../nbs/accounts/00_address.ipynb #b06667bf
+# %% ../../nbs/accounts/00_address.ipynb #8cffc4cb
 @dataclass(frozen=True, slots=True)
 class Address:
     "One mail address, checked (RFC 5321 §4.1.2, RFC 6531 §3.3)"
@@ -186,7 +221,7 @@ class Address:
         local, domain = _split(text)
         address = cls(_check_local(local), canonical_domain(domain))
         if len(address.ascii.encode("utf-8")) > MAX_ADDRESS:
-            raise AddressError(f"The address is longer than {MAX_ADDRESS} characters.")
+            raise AddressError("The address is longer than {most} characters.", most=MAX_ADDRESS)
         return address
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ __all__ = ['MAX_LINE', 'People', 'Recipients', 'MAX_QUOTED', 'MAX_REFERENCES', '
            'Original', 'original_of', 'files_of', 'reply_recipients', 'guessed_language', 'quotation', 'reply_subject',
            'forward_subject', 'known_id', 'references_of', 'reply', 'forward', 'Failure', 'bounce']
 
-# %% ../../nbs/mail/05_compose.ipynb #ea00bde6
+# %% ../../nbs/mail/05_compose.ipynb #6cf32dbc
 import binascii
 import hashlib
 import re
@@ -23,11 +23,12 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..accounts.address import Address, AddressError
+from ..core.sentences import Told
 from .headers import Moment, parse_date, parse_ids, parse_mailboxes, people
 from .mime import Message, attachments, decode_body, filename_of, lines_of, parse, shown_name, steps, text_of, with_crlf
 
-# %% ../../nbs/mail/05_compose.ipynb #54c9b983
-class ComposeError(ValueError):
+# %% ../../nbs/mail/05_compose.ipynb #e65b0013
+class ComposeError(Told, ValueError):
     "The message cannot be written; the text says why, for a person"
 
 
