@@ -28,7 +28,7 @@ from .search import Search
 
 T = TypeVar("T")
 
-# %% ../../nbs/mail/15_desk.ipynb #a9dcc0fc
+# %% ../../nbs/mail/15_desk.ipynb #b2c73dbe
 class Means:
     "The stores behind everybody's mail, and what they allow"
 
@@ -50,7 +50,7 @@ class Means:
 
     @property
     def database(self) -> Database:
-        return self.mailboxes.database
+        return self.mailboxes.storage.database
 
 # %% ../../nbs/mail/15_desk.ipynb #d55fff23
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class Desk:
     origin: str = "web"  # who asks, for the queue: 'web', 'api', 'assistant', 'mcp', 'notebook'
     language: str = ""  # of what gk writes itself: 'fr', 'en'; '': that of the text it goes with
 
-# %% ../../nbs/mail/15_desk.ipynb #90bfdb63
+# %% ../../nbs/mail/15_desk.ipynb #7ef10437
 def texts(
     *values: str | None,
 ) -> None:
@@ -81,7 +81,7 @@ async def box_of(
     "The folder; raises FolderNotFound, Invalid"
     texts(name)
     with said():
-        return await desk.service.mailboxes.get(desk.account.id, name)
+        return await desk.service.mailboxes.folders.get(desk.account.id, name)
 
 
 async def special(
@@ -90,9 +90,9 @@ async def special(
 ) -> Mailbox:
     "The folder for a special use, made if the person has none; raises FolderNotFound"
     with said():
-        return await desk.service.mailboxes.special(desk.account.id, use)
+        return await desk.service.mailboxes.defaults.special(desk.account.id, use)
 
-# %% ../../nbs/mail/15_desk.ipynb #445c69bd
+# %% ../../nbs/mail/15_desk.ipynb #fa5ac24c
 async def whereabouts(
     desk: Desk,
     ids: Sequence[str],
@@ -100,7 +100,7 @@ async def whereabouts(
     "Where these messages are; raises NotFound if one is not there"
     numbers = [number_of(id) for id in dict.fromkeys(ids)]
     known = [number for number in numbers if number is not None]
-    found = await desk.service.mailboxes.locate(desk.account.id, known) if known else {}
+    found = await desk.service.mailboxes.entries.locate(desk.account.id, known) if known else {}
     if not numbers or len(found) < len(numbers):
         raise no_message()
     return [found[number] for number in known]
@@ -113,7 +113,7 @@ async def source(
     "The message as it came, with CR LF; raises NotFound"
     ((box, entry),) = await whereabouts(desk, [id])
     with said():
-        return await desk.service.mailboxes.raw(entry, box)
+        return await desk.service.mailboxes.bodies.raw(entry, box)
 
 # %% ../../nbs/mail/15_desk.ipynb #5f4e00b6
 LARGE = 65_536  # octets from which on a mail is worked on in a thread

@@ -37,7 +37,7 @@ def flag_of(
         return known
     return ("remove" if text.startswith("-") else "add"), Flag(0), (text.removeprefix("-"),)
 
-# %% ../../nbs/mail/17_organising.ipynb #eea4a362
+# %% ../../nbs/mail/17_organising.ipynb #3639c4d2
 Places = Sequence[tuple[Mailbox, Entry]]
 
 
@@ -59,10 +59,10 @@ async def _move(
     moved = 0
     with said():
         for box, uids in by_folder([place for place in places if place[0].id != target.id]):
-            moved += len(await desk.service.mailboxes.move(box.id, uids, target.id))
+            moved += len(await desk.service.mailboxes.transfers.move(box.id, uids, target.id))
     return moved
 
-# %% ../../nbs/mail/17_organising.ipynb #d352da31
+# %% ../../nbs/mail/17_organising.ipynb #3c8717b9
 async def move_email(
     desk: Desk,
     ids: Sequence[str],
@@ -81,8 +81,8 @@ async def delete_email(
     deleted = await _move(desk, places, trash)
     with said():
         for box, uids in by_folder([place for place in places if place[0].id == trash.id]):
-            await mailboxes.store(box.id, uids, "add", Flag.DELETED)
-            deleted += len(await mailboxes.expunge(box.id, uids))
+            await mailboxes.entries.store(box.id, uids, "add", Flag.DELETED)
+            deleted += len(await mailboxes.entries.expunge(box.id, uids))
     return deleted
 
 
@@ -97,7 +97,7 @@ async def flag_email(
     operation, bits, words = flag_of(flag.strip())
     with said():
         for box, uids in by_folder(places):
-            await desk.service.mailboxes.store(box.id, uids, operation, bits, words)
+            await desk.service.mailboxes.entries.store(box.id, uids, operation, bits, words)
     return len(places)
 
 
@@ -107,4 +107,4 @@ async def create_folder(
 ) -> Folder:
     "A new folder; raises Invalid"
     with said():
-        return folder_of(await desk.service.mailboxes.create(desk.account.id, name))
+        return folder_of(await desk.service.mailboxes.folders.create(desk.account.id, name))

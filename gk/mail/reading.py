@@ -225,7 +225,7 @@ async def html(
     data = await source(desk, id)
     return await asyncio.to_thread(lambda: shown_html(parse(data, desk.service.bounds), images))
 
-# %% ../../nbs/mail/16_reading.ipynb #53f08f7a
+# %% ../../nbs/mail/16_reading.ipynb #6d313069
 def folder_of(
     box: Mailbox,
 ) -> Folder:
@@ -237,7 +237,7 @@ async def list_folders(
 ) -> list[Folder]:
     "The folders, the usual ones first"
     mailboxes, number = desk.service.mailboxes, desk.account.id
-    boxes = await mailboxes.list(number) or await mailboxes.ensure_defaults(number)
+    boxes = await mailboxes.folders.list(number) or await mailboxes.defaults.ensure(number)
     usual = {name: place for place, (name, _) in enumerate(folders.DEFAULTS)}
     return [folder_of(box) for box in sorted(boxes, key=lambda box: (usual.get(box.name, len(usual)), box.name.casefold()))]
 

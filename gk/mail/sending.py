@@ -213,7 +213,7 @@ async def _built(
         raise Refused(sentence, size=len(data) / 1e6, most=desk.service.max_bytes / 1e6)
     return data, copy
 
-# %% ../../nbs/mail/18_sending.ipynb #54a3713c
+# %% ../../nbs/mail/18_sending.ipynb #fafedc94
 async def _enter(
     desk: Desk,
     item: Submission,
@@ -236,7 +236,7 @@ async def _enter(
     delivery = Delivery(desk.account.id, copy, maildir.unique_name(now), b"", box.name, Flag.SEEN)
     try:
         with said():
-            await desk.service.mailboxes.deliver([delivery], also)
+            await desk.service.mailboxes.ingest.deliver([delivery], also)
     finally:
         if isinstance(item.data, Path) and not numbers:
             item.data.unlink(missing_ok=True)
@@ -274,7 +274,7 @@ async def _mark(
         if message.forward_of_id:
             await flag_email(desk, [message.forward_of_id], "$Forwarded")
 
-# %% ../../nbs/mail/18_sending.ipynb #bff4213c
+# %% ../../nbs/mail/18_sending.ipynb #4f59f06d
 async def reply_email(
     desk: Desk,
     id: str,
@@ -304,5 +304,5 @@ async def create_draft(
     message_id = compose.new_message_id(to_ascii(draft.sender.address.domain))
     with said():
         data = await asyncio.to_thread(compose.build, draft, message_id, _now(desk), with_bcc=True)
-        entry = await desk.service.mailboxes.append(box.id, data, Flag.DRAFT | Flag.SEEN)
+        entry = await desk.service.mailboxes.ingest.append(box.id, data, Flag.DRAFT | Flag.SEEN)
     return (await summaries(desk, [str(entry.id)]))[0]
