@@ -289,7 +289,7 @@ envoie un email à marie@exemple.fr et à bob pour les prévenir que le train es
 body='Le train est en retard.')
 peux-tu envoyer un mail à Élise pour lui souhaiter un bon anniversaire
     => send_email(to=['elise@example.test'], subject='Bon anniversaire', body='Bon anniversaire.')
-envoie "je suis là" à bob => send_email(to=['bob@example.test'], subject='Je suis là', body='Je suis là.')
+envoie "je suis là" à bob => send_email(to=['bob@example.test'], subject='Je suis là', body='je suis là')
 mail à Bob : coucou => send_email(to=['bob@example.test'], subject='Coucou', body='Coucou.')
 Envoyer un e-mail à Bob Martin, sujet : Vacances, message : on part lundi
     => send_email(to=['bob@example.test'], subject='Vacances', body='On part lundi.')

@@ -109,7 +109,7 @@ def folder_title(voice: Voice, name: str) -> str:
     said = voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, ""))
     return capital(re.sub(r"^(?:la|les|the) ", "", said)) or plain(name)
 
-# %% ../../nbs/agent/09_answers.ipynb #51ae9914
+# %% ../../nbs/agent/09_answers.ipynb #1d6e061e
 def conditions(voice: Voice, wanted: Wanted) -> str:
     """What was asked for, in words that follow "messages"."""
     end = wanted.before - timedelta(seconds=1) if wanted.before else None
@@ -127,7 +127,7 @@ def conditions(voice: Voice, wanted: Wanted) -> str:
     first, last = (day(voice, d).removeprefix("on ") if d else "" for d in (wanted.since, end))
     if first and last:
         both = voice(f"entre {first} et {last}", f"from {first} to {last}")
-        said.append(voice(f"de {first}", f"of {first}") if first == last else both)
+        said.append(voice(f"de {first}", f"from {first}") if first == last else both)
     elif first or last:
         said.append(voice(f"depuis {first}", f"since {first}") if first else voice(f"jusqu'à {last}", f"until {last}"))
     text = "".join(f" {part}" for part in said)

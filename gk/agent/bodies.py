@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Manner', 'CLITIC', 'ERRAND', 'INFORM', 'SAYING', 'TELL', 'ASKING_FR', 'DOING_FR', 'QUESTION_FR', 'QUESTION_EN',
            'A_TEXT', 'SMALL', 'WITH_TEXT', 'WISHED', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I',
-           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'PARTS', 'FRENCH_TO', 'IN_COPY', 'COPIES',
-           'split_body', 'sentence', 'second_person_fr', 'second_person_en', 'to_you', 'compose_body', 'Dictated',
-           'split_parts', 'dictate']
+           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'OPEN', 'CLOSE', 'PARTS', 'FRENCH_TO',
+           'IN_COPY', 'COPIES', 'THING', 'split_body', 'sentence', 'second_person_fr', 'second_person_en', 'to_you',
+           'compose_body', 'Dictated', 'split_parts', 'dictate']
 
 # %% ../../nbs/agent/04_bodies.ipynb #9c772c5b
 import re
@@ -39,7 +39,7 @@ SMALL = r"(?:pour |comme |le |la |un |une |ce |the |a |this |my )*"
 WITH_TEXT = rf"(?:(?:et |and )?(?:(?:avec|with) )?{SMALL}{A_TEXT}(?: suivante?)?)"
 WISHED = r"(?:demander|reserver|reporter|decaler|proposer|organiser|obtenir|fixer|ask for|request|book|reschedule|arrange)"
 
-# %% ../../nbs/agent/04_bodies.ipynb #904a363d
+# %% ../../nbs/agent/04_bodies.ipynb #bb246e6d
 LABELS = (
     "objet", "sujet", "subject", "titre", "title", "cc", "cci", "bcc", "copie", "intitule", "titled",
     " to", " a", " destinataire", " :",
@@ -70,6 +70,7 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
     ("literal", rf"{NO_LABEL} : "),
     ("literal", rf" (?:with|par|avec|comme quoi|saying|disant|en disant) (?={MASK})"),
     ("literal", rf"(?<=\w){NO_LABEL} (?={MASK})"),
+    ("literal", rf"(?<={MASK}) (?={MASK})"),  # objet "Photos", "Elles sont superbes"
     ("literal", rf"^.{{0,200}}? (?:objet|sujet|subject)\b.{{1,200}}?(?P<mark> {WITH_TEXT} )(?=\S)"),  # "objet X texte Y"
     ("free", r" (?:with|par|avec) (?=(?:a |un |une )?(?:thanks|thank|merci|yes|no|oui|non|ok)\b)"),
 )
@@ -144,7 +145,10 @@ def to_you(text: str, language: Language) -> str:
     text = HE_EN.sub(lambda m: f"you {second_person_en(m.group(1))}", text, count=1)
     return re.sub(r"\b(?:his|her|their)\b", "your", text)
 
-# %% ../../nbs/agent/04_bodies.ipynb #60e2f4f2
+# %% ../../nbs/agent/04_bodies.ipynb #ae8703df
+OPEN, CLOSE = " \u00a0\u202f«“„‹‘\"'", " \u00a0\u202f»”“›’\"'."  # what may stand around a quoted text
+
+
 def compose_body(
     text: str,  # the person's words, from the original
     manner: Manner,
@@ -153,7 +157,7 @@ def compose_body(
     """The text of the message."""
     text = text.strip()
     quoted = quotations(text)
-    if quoted and text[: quoted[0][0]].strip(" «“\"'") == "" and text[quoted[-1][1] :].strip(" »”\"'.") == "":
+    if quoted and text[: quoted[0][0]].strip(OPEN) == "" and text[quoted[-1][1] :].strip(CLOSE) == "":
         return text[quoted[0][0] : quoted[-1][1]].strip()  # quoted: to the letter
     if manner == "do":
         text = sentence(text, language).rstrip(".")
@@ -229,13 +233,16 @@ def _said(found: list[tuple[int, int, str]], name: str, labelled: bool) -> bool:
     inside = name == "to" and bool(found) and found[-1][2] in ("subject", "about")
     return any(n == name for _, _, n in found) or (inside and not labelled)
 
-# %% ../../nbs/agent/04_bodies.ipynb #61743292
+# %% ../../nbs/agent/04_bodies.ipynb #a6eb4939
 IN_COPY = r" (?:en|in) (?:copie|cc)(?= :| que | qu' | pour | disant| objet| sujet|$)"
 COPIES = (  # "…, Claire en copie" and "avec Claire en copie": the word for it goes before the name
     (re.compile(rf" (?:et |and )?(?:avec|with) (?=\S+(?: \S+){{0,3}}{IN_COPY})"), " cc "),
     (re.compile(rf"(?<! cc) (?=\S+{IN_COPY})"), " cc "),
     (re.compile(rf"(?<=\w){IN_COPY}"), ""),
 )
+
+
+THING = re.compile(r"(?:the|le|la|l'|mon|my|ce|this|that) ?", re.IGNORECASE)  # "the first": no name
 
 
 def dictate(
@@ -250,7 +257,10 @@ def dictate(
     body_text = words.cut_to_end(start) if manner else ""
     parts = split_parts(head, language)
     to = parts.get("to", "")
-    if manner is None and to and (end := name_end(to)) < len(to):
+    said = re.match(rf"{MASK}+(?= )", head.folded)
+    if manner is None and said and to:  # 'réponds "ok" au premier'
+        body_text, manner, parts[""] = f'"{head.cut(0, said.end())}"', "literal", ""
+    elif manner is None and to and not THING.match(to) and (end := name_end(to)) < len(to):
         to, body_text, manner = to[:end], to[end:], "free"
     body = compose_body(body_text, manner, language) if manner and body_text else ""
     strip = " ,;.:«»“”\"'"

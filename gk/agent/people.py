@@ -82,7 +82,7 @@ def _near(word: str, words: Iterable[str]) -> bool:
     """A slip away from one of the words; a name of three letters may have two swapped."""
     return any(fuzz.ratio(word, other) >= 75 or sorted(word) == sorted(other) for other in words if len(other) > 2)
 
-# %% ../../nbs/agent/03_people.ipynb #e779ad4a
+# %% ../../nbs/agent/03_people.ipynb #814f4292
 SEPARATORS = re.compile(r"\s*[,;&]\s*|\s+(?:et|and|ou|or|ainsi que|as well as)\s+(?:à |a |to |au |aux )?", re.IGNORECASE)
 
 
@@ -96,17 +96,32 @@ def name_length(
     people: Iterable[Person],
 ) -> int:
     """How many of the first words are a name."""
+    people = tuple(people)
     known = [name_words(p) for p in people]
     folded = [fold(w).strip(",.:;!?") for w in typed]
     if typed and "@" in typed[0]:
-        return 1
+        return 1 + _and_more(typed, folded[1:], people)
     length = 0
     while length < min(len(folded), 4) and any(words.issuperset(folded[: length + 1]) for words in known):
         length += 1
     if length:
-        return length
+        return length + _and_more(typed[length - 1 :], folded[length:], people)
     length = 1 if typed else 0
     first_person = ("i", "i'm", "i'll", "je", "j'ai")
     while length < min(len(typed), 4) and typed[length][:1].isupper() and folded[length] not in first_person:
         length += 1
     return length
+
+# %% ../../nbs/agent/03_people.ipynb #a2de7aec
+def _and_more(typed: Sequence[str], folded: Sequence[str], people: Iterable[Person]) -> int:
+    """How many more words name somebody: "and Élise"; `typed` begins with the last word of the first name."""
+    people = tuple(people)
+    joined = bool(folded) and folded[0] in ("et", "and", "&", "ou", "or")
+    listed = typed[0].endswith(",")
+    rest = list(typed[1 + joined :])
+    if not rest or not (joined or listed):
+        return 0
+    first = fold(rest[0]).strip(",.:;!?")
+    if "@" not in first and not any(first in name_words(p) for p in people):
+        return 0
+    return joined + name_length(rest, people)

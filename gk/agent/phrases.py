@@ -18,7 +18,7 @@ from rapidfuzz import fuzz, process
 
 from .words import Language, Words, correct, fold
 
-# %% ../../nbs/agent/06_phrases.ipynb #f4afd37e
+# %% ../../nbs/agent/06_phrases.ipynb #1d9dedf6
 def read_families(text: str) -> dict[str, tuple[str, ...]]:
     """Families from text: a name, a colon, words; phrases of several words between bars."""
     families: dict[str, tuple[str, ...]] = {}
@@ -36,7 +36,8 @@ show: liste listes listez lister listons montre montres montrez montrer affiche 
 read: lis lit lire lisez ouvre ouvres ouvrez ouvrir relis relire|fais moi lire|fais lire
 find: cherche cherches cherchez chercher recherche recherches recherchez rechercher trouve trouves trouvez trouver retrouve
     retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe|ou j' ai mis
-    |je cherche|je recherche
+    |je cherche|je recherche|je ne retrouve pas|je ne retrouve plus|je ne trouve pas|je ne trouve plus|je trouve pas
+    |je trouve plus|je retrouve pas|je retrouve plus|j' ai perdu|tu sais ou est
 count: combien compte comptes comptez compter|nombre de|le nombre de|quel est le nombre de|combien y a t il|combien ai je
     |combien j' ai|combien est ce que j' ai|combien il y a
 reply: reponds repond repondez repondre repondons|fais reponse|ecris en reponse|envoie une reponse|envoyer une reponse
@@ -52,15 +53,14 @@ move: deplace deplaces deplacez deplacer mets met mettez mettre range rangez ran
 archive: archive archives archivez archiver
 delete: supprime supprimes supprimez supprimer efface effaces effacez effacer jette jetez jeter enleve enlevez enlever vire virer
     detruis delete|debarrasse moi de|mets a la corbeille|mets a la poubelle|mettre a la corbeille
-mark: marque marques marquez marquer note notez noter passe passer mets mettre signale signaler considere
+mark: marque marques marquez marquer note notez noter passe passer mets mettre signale signaler considere remets remettre repasse
 empty: vide vides videz vider purge purger nettoie nettoyer
 make: cree crees creez creer ajoute ajouter fais faire|il me faut|il me faudrait
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #bd3912da
+# %% ../../nbs/agent/06_phrases.ipynb #5e753a0d
 FAMILIES_FR |= read_families("""
-summary: resume resumes resumez resumer synthetise synthese|fais un resume de|fais moi un resume de|fais un resume du
-    |fais moi un resume du|un resume de|un resume du|fais le point sur|fais une synthese de|fais moi un resume
+summary: resume resumes resumez resumer synthetise synthese|fais le point sur
 seen: lu lue lus lues vu vus
 unseen: |non lu|non lue|non lus|non lues|pas lu|pas lus|a lire
 flagged: important importante importants importantes prioritaire suivi favori etoile urgent|a suivre
@@ -71,11 +71,20 @@ trash: corbeille poubelle|la corbeille|la poubelle|ma corbeille
 my: mes les tes mon|tous mes|tous les|toutes mes
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #1df4e60f
+# %% ../../nbs/agent/06_phrases.ipynb #2036a87f
+FAMILIES_FR["summary"] += tuple(
+    f"{ask}{thing}{of}"
+    for ask in ("", "fais ", "fais moi ", "faites moi ", "faire ", "donne moi ", "il me faut ")
+    for thing in ("un resume", "un petit resume", "un bref resume", "le resume", "une synthese", "la synthese", "un recap")
+    for of in (" de", " du", " des", " d'", " sur", "")
+)
+
+# %% ../../nbs/agent/06_phrases.ipynb #cdd89189
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
 find: find search locate|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
+    |i can't find|i cannot find|can't find|i lost|i have lost|do you know where is
 count: count|how many|how much|number of|the number of|what is the number of
 reply: reply respond answer|write back|reply back|send a reply|send an answer|get back|write a reply
 write: write send compose email mail message drop shoot
@@ -108,7 +117,9 @@ def family(name: str, language: Language) -> str:
     choices = "(?:" + "|".join(sorted(filter(None, words), key=len, reverse=True)) + ")"
     if name in NOUNS:
         return choices
-    return rf"(?:(?:me|m'|nous|lui|leur) )?{choices}(?: moi| nous)?" if language == "fr" else rf"{choices}(?: me| us)?"
+    if language == "en":
+        return rf"{choices}(?: me| us)?"
+    return rf"(?:(?:tu|vous|on) )?(?:(?:me|m'|nous|lui|leur) )?{choices}(?: moi| nous)?"
 
 # %% ../../nbs/agent/06_phrases.ipynb #150b753e
 PIECE = re.compile(r"\(|\)|\[|\]|\||<\w+>|\{\w+\}|[^\s()\[\]|<>{}]+")
@@ -234,7 +245,7 @@ undo en: (undo|undo that|undo it|revert|put it back|put them back|restore it|res
   undo that
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b97d4d2e
+# %% ../../nbs/agent/06_phrases.ipynb #80cba0e7
 read_table(r"""
 folders fr: [<show>] [<my>] (dossiers|repertoires)
   liste mes dossiers => list_folders()
@@ -260,6 +271,8 @@ make_folder fr: nouveau dossier [:] {name}
 make_folder en: <make> [a|the|me a] [new] (folder|mailbox) [:] [called|named] [:] {name}
   create a folder called Projects => create_folder(name='Projects')
   make a new folder Taxes => create_folder(name='Taxes')
+make_folder en: <make> [a|an|the] [new] {name} (folder|mailbox)
+  create a "Race 2026" folder => create_folder(name='Race 2026')
 make_folder en: new folder [:] {name}
   new folder Taxes => create_folder(name='Taxes')
 """)
@@ -322,7 +335,7 @@ flag en unflagged: <mark> {what} [as] <unflagged>
 flag en unflagged: <mark> as <unflagged>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #8a656faa
+# %% ../../nbs/agent/06_phrases.ipynb #65e5b7ad
 read_table(r"""
 flag fr flagged: <mark> (comme|en) <flagged> {what}
 flag fr flagged: <mark> {what} (comme|en) <flagged>
@@ -332,6 +345,7 @@ flag fr flagged: <mark> (comme|en) <flagged>
 flag en flagged: <mark> as <flagged> {what}
 flag en flagged: <mark> {what} [as] <flagged>
 flag en flagged: <mark> as <flagged>
+flag fr seen: tout <mark> [comme|en] lu
 flag fr seen: <mark> tout [comme|en] lu
   marque tout comme lu => list_emails(unread_only=True, limit=100) → flag_email(ids=['18', '17', '13'], flag='seen')
 flag fr flagged: (mets|met|ajoute|mettre|ajouter) (une etoile|un drapeau|l' etoile|le drapeau) (a|au|aux|sur) {what}
@@ -339,6 +353,7 @@ flag fr flagged: (mets|met|ajoute|mettre|ajouter) (une etoile|un drapeau|l' etoi
 flag fr unflagged: (enleve|retire|supprime|ote|enlever|retirer) (l' etoile|le drapeau|la marque) (a|au|aux|de|du
     |des|sur) {what}
   retire le drapeau du deuxième => list_emails() → flag_email(ids=['17'], flag='unflagged')
+flag fr flagged: (epingle|epingler|etoile|etoiler|flagge|flagger) {what}
 flag en flagged: (star|flag|pin) {what}
   star the first one => list_emails() → flag_email(ids=['18'], flag='flagged')
 flag en unflagged: (unstar|unflag|unpin) {what}
@@ -346,7 +361,7 @@ flag en unflagged: (unstar|unflag|unpin) {what}
 flag en unflagged: (remove|take) the (star|flag) (from|off) {what}
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #6aaae912
+# %% ../../nbs/agent/06_phrases.ipynb #d1184df1
 read_table(r"""
 empty fr Trash: <empty> [moi] (la|ma) (corbeille|poubelle)
   vide la corbeille => list_emails(folder='Trash', limit=100) → delete_email(ids=['10'])
@@ -367,6 +382,7 @@ junk en: {what} is <spam>
   the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
+delete en: (throw|toss|chuck) {what} (away|out)
 delete en: <move> {what} (to|in|into) <trash>
   move the second one to the trash => list_emails() → delete_email(ids=['17'])
 delete fr: <delete>
@@ -468,10 +484,13 @@ reply fr: <reply>
 reply en: <reply>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #f58d0ba0
+# %% ../../nbs/agent/06_phrases.ipynb #f94c49d6
 read_table(r"""
 forward fr: <forward>
 forward en: <forward>
+forward fr: (partage|partager) {what} avec {to}
+forward en: share {what} with {to}
+  share the second one with Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
 forward en: (pass|send|hand) {what} (on|along|over) {message}
   pass the second one on to Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
 forward fr: <forward> {message}
@@ -527,7 +546,7 @@ write en: <write> {message}
   email Bob: call me => send_email(to=['bob@example.test'], subject='Call me', body='Call me.')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #7f1334ed
+# %% ../../nbs/agent/06_phrases.ipynb #07455caa
 read_table(r"""
 thank fr: (remercie|remercier|remerciez) {message}
   remercie Bob pour les photos
@@ -544,7 +563,7 @@ tell en: say {message}
 tell en: <tell> {message}
   tell Bob I'm late => send_email(to=['bob@example.test'], subject="I'm late", body="I'm late.")
   let Carol know that I paid => send_email(to=['carol@club.example'], subject='I paid', body='I paid.')
-write fr: (nouveau|nouvel) (mail|message|courriel|e mail) {message}
+write fr: (nouveau|nouvel|un|un petit|un nouveau) (mail|message|courriel|e mail|mot) {message}
   nouveau message à Bob : coucou => send_email(to=['bob@example.test'], subject='Coucou', body='Coucou.')
 write en: new (mail|message|email|e mail) {message}
   new message to Bob: hello => send_email(to=['bob@example.test'], subject='Hello', body='Hello.')
@@ -554,7 +573,7 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b27591e2
+# %% ../../nbs/agent/06_phrases.ipynb #a7281abf
 read_table(r"""
 sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis|transfere
     |adresse|fait suivre|partage) [des|du|de la|de l'|un|une|le|la|les] {what}
@@ -569,7 +588,7 @@ sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) (envoye|e
   ai-je envoyé un mail à Bob ? => search_emails(folder='Sent', recipient='Bob')
   qu'ai-je envoyé la semaine dernière ?
     => search_emails(folder='Sent', since='2026-02-23T00:00:00+01:00', before='2026-03-02T00:00:00+01:00')
-sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|emailed) {what}
+sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|emailed|reply|replied|answer|answered) {what}
   did I send anything to Bob? => search_emails(folder='Sent', recipient='Bob')
 """)
 
@@ -597,10 +616,11 @@ files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|at
   download the attachment
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #86136670
+# %% ../../nbs/agent/06_phrases.ipynb #1dfd6a06
 read_table(r"""
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
+from fr: (que|qu' est ce qu'|qu') (il|elle|ils|elles) (dit|veut|raconte|ecrit|a dit|a ecrit) {who}
 from fr: (que|qu' est ce que|qu') (m' a|me|a) (dit|ecrit|repondu|veut|envoye) {who}
   que m'a écrit Carol ? => search_emails(sender='Carol', limit=10) → read_email(id='17')
 from fr: (qu' est ce que|qu' est ce qu') {who} (m' a|a|me) [dit|ecrit|repondu|veut|envoye|raconte]
@@ -619,7 +639,7 @@ did fr: (ai je|j' ai|as tu|est ce que j' ai) (recu|eu) (une reponse|des nouvelle
 did fr: (des nouvelles|du nouveau|un mot|une reponse|un retour|un signe) (de|d'|de la part de) {who}
   des nouvelles de Carol ? => search_emails(sender='Carol', limit=10)
 did en: (did|has|have) {who} (write|written|reply|replied|answer|answered|email|emailed|mailed|respond|responded
-    |wrote) [to me|me|back] [yet|already]
+    |wrote|been in touch) [to me|me|back] [yet|already|today]
   did Bob write? => search_emails(sender='Bob', limit=10)
   has Carol replied yet? => search_emails(sender='Carol', limit=10)
 did fr: (quand|c' est quand que|depuis quand) [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a
@@ -627,11 +647,11 @@ did fr: (quand|c' est quand que|depuis quand) [est ce que|est ce qu'] {who} (m' 
   quand est-ce que Bob m'a écrit ? => search_emails(sender='Bob', limit=10)
 did en: when did {who} (write|reply|answer|email|mail) [to me|me|back] [last]
   when did Bob write? => search_emails(sender='Bob', limit=10)
-did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) from {who}
+did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) from {who} [yet|already|so far]
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #f34fb169
+# %% ../../nbs/agent/06_phrases.ipynb #f45ac107
 read_table(r"""
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
@@ -645,6 +665,15 @@ show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|w
   who wrote to me yesterday? => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
 show fr: ((j' ai|t' as|tu as|on a) [recu] quoi (comme|en)|(qu' est ce que j' ai|qu' ai je) [recu] comme) {what}
   j'ai quoi comme mails non lus ? => list_emails(unread_only=True)
+show fr: [est ce que|est ce qu'] (quelqu' un|qqn|on|qui) (m' a t il|m' a|a) (ecrit|repondu|contacte
+    |envoye [un mail|quelque chose]) {what}
+  est-ce que quelqu'un m'a écrit hier ?
+    => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
+show en: (did|has) (anyone|anybody|someone|somebody) (write|written|email|emailed|reply|replied) [to me|me] {what}
+  has anyone written to me today?
+    => list_emails(since='2026-03-03T00:00:00+01:00', before='2026-03-04T00:00:00+01:00')
+show en: (what|which) {what} (do i have|have i got|did i get|did i receive|are there)
+  what unread mails do I have? => list_emails(unread_only=True)
 show fr: (liste|lister|montre|affiche)
 show en: (list|show)
 show fr: (quels|quelles) {what}
@@ -674,7 +703,7 @@ find en: <find> {what}
   find the invoice => search_emails(query='invoice')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #539e7f80
+# %% ../../nbs/agent/06_phrases.ipynb #7f56a578
 read_table(r"""
 read fr: <read>
 read en: <read>
@@ -704,7 +733,7 @@ show en: <show> {what}
 show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|avons nous|t' as|tu as|as tu|avez vous|vous avez|y a) [recu
     |eu] [du|des|de|d'|un] {what}
   ai-je reçu des mails de Carol ? => list_emails(sender='Carol')
-show en: (do i have|have i got|are there|is there|did i get|did i receive|i have) [any|some|a] {what}
+show en: (do i have|do you have|have you got|have i got|are there|is there|did i get|did i receive|i have) [any|some|a] {what}
   do I have any mail from Carol? => list_emails(sender='Carol')
 name fr: {what}
   mes mails => list_emails()

@@ -737,7 +737,7 @@ def forwarding(job: Job) -> Plan:
         args["body"] = job.request.dictated.body
     return sent(job, (yield ToolCall("forward_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #daf619d1
+# %% ../../nbs/agent/10_plans.ipynb #32c20c3d
 def subject_of(job: Job, body: str) -> str:
     """What was given, what it is about, or how it begins."""
     given = job.request.dictated.subject or capital(job.request.dictated.about)
@@ -749,7 +749,7 @@ def subject_of(job: Job, body: str) -> str:
         if len(subject) + len(word) > 60:
             break
         subject = f"{subject} {word}".strip()
-    return subject.rstrip(" .,;:!?\u202f") or first[:60]
+    return capital(subject.rstrip(" .,;:!?\u202f") or first[:60])
 
 
 @plan("write", "tell", "draft")

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NEUTRAL', 'Reader', 'READERS', 'ONE_THING', 'ALL_THINGS', 'HOMELY', 'NOBODY', 'PRONOUNS', 'A_MAIL', 'NO_NAME',
-           'LABELLED', 'THE_THING', 'A_FILE', 'INFINITIVE', 'TELLING', 'ASKING', 'TO_MYSELF', 'SHORT_ANSWER',
-           'NOT_MAIL', 'ASKED', 'Scene', 'Request', 'Reading', 'reader', 'plain', 'settled', 'clear', 'changing',
-           'restoring', 'the_one', 'finding', 'looking', 'naming', 'name_in', 'heard_from', 'reading_from',
-           'hearing_from', 'sent_to_me', 'written_to', 'sent_by_me', 'summing_up_with', 'summing_up_about',
-           'making_folder', 'moving', 'addressed', 'replying', 'filled_in', 'writing', 'wish', 'telling', 'thanking',
-           'forwarding', 'understand']
+           'AND_A_MAIL', 'LABELLED', 'THE_THING', 'A_FILE', 'A_PHOTO', 'INFINITIVE', 'TELLING', 'ASKING', 'TO_MYSELF',
+           'SHORT_ANSWER', 'INDEFINITE', 'NOT_MAIL', 'ASKED', 'Scene', 'Request', 'Reading', 'reader', 'plain',
+           'settled', 'clear', 'changing', 'restoring', 'the_one', 'finding', 'looking', 'naming', 'name_in',
+           'heard_from', 'reading_from', 'hearing_from', 'sent_to_me', 'written_to', 'sent_by_me', 'summing_up_with',
+           'summing_up_about', 'making_folder', 'moving', 'addressed', 'replying', 'filled_in', 'writing', 'wish',
+           'telling', 'thanking', 'passed_on', 'forwarding', 'understand']
 
 # %% ../../nbs/agent/08_requests.ipynb #8c0094ed
 import re
@@ -68,7 +68,7 @@ class Request:
     verbless: bool = False  # "Bob", "mes mails": after a question it may be the answer
     filled: Mapping[str, Any] = field(default_factory=dict)  # answers to questions that were asked
 
-# %% ../../nbs/agent/08_requests.ipynb #212e9ed4
+# %% ../../nbs/agent/08_requests.ipynb #6eb9c915
 NEUTRAL = ("name", "yes", "no", "help", "hello")  # "2", "ok", "stop": the same in both languages
 
 
@@ -92,7 +92,7 @@ class Reading:
     def target(self, slot: str = "what") -> Target | None:
         """The mail that a slot points at; without it, everything if the row says so, or the one in front of us."""
         if slot not in self.slots:
-            return Target("everything" if " tout" in self.row.pattern else "this")
+            return Target("everything" if "tout" in self.row.pattern.split() else "this")
         return read_target(self.slots[slot], self.scene.today, self.scene.people)
 
     def request(self, intent: str = "", **parts: Any) -> Request:
@@ -201,7 +201,7 @@ def looking(reading: Reading) -> Request | None:
     target = settled(raw, reading.scene, loose=not HOMELY.match(reading.source.folded))
     return reading.request(target=target) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #fdb2ea03
+# %% ../../nbs/agent/08_requests.ipynb #d149d4a1
 @reader("name")
 def naming(reading: Reading) -> Request | None:
     """A description of mail without a verb."""
@@ -219,7 +219,7 @@ def naming(reading: Reading) -> Request | None:
 
 NOBODY = word_set("""
     tu je il elle on ils elles vous nous qui you i he she they it we who what ca cela there anybody anyone quand when comment how
-    pourquoi why tout tous everything quoi rien nothing
+    pourquoi why tout tous everything quoi rien nothing que ce
 """)
 
 
@@ -320,7 +320,7 @@ def moving(reading: Reading) -> Request | None:
     name = re.sub(r"^(?:dossier|folder) | (?:folder|dossier)$", "", reading.slots["folder"].text.strip(" «»“”\"'.:"))
     return reading.request(target=target, name=folder_name(name)) if target and name else None
 
-# %% ../../nbs/agent/08_requests.ipynb #710eaf9b
+# %% ../../nbs/agent/08_requests.ipynb #c3c112d9
 PRONOUNS = re.compile(
     r"(?:lui|leur|y|ca|it|him|her|them|back|celui ci|celui la|(?:l' ?)?(?:expediteur|auteur)|(?:the )?(?:sender|author))$"
 )
@@ -329,11 +329,16 @@ A_MAIL = re.compile(
     r"(?:mail|message|mot|e mail|email|courriel|note|line|lettre|sms|reponse|reply|brouillon|draft)?(?: rapide)?$"
 )
 NO_NAME = re.compile(
-    r"(?:from|about|since|in|on|with|of|that|i|received|sent|older|before|after|de|du|des|d'|sur|recus?|envoyes?|avec)\b"
+    r"(?:from|about|since|in|on|with|of|that|i|received|sent|older|before|after|de|du|des|d'|sur|recus?|envoyes?|avec)(?!\w)"
 )
+AND_A_MAIL = re.compile(r" (?:une?|an?) (?:petit |quick |short )?(?:mail|message|mot|e-?mail|courriel|note)$", re.IGNORECASE)
 LABELLED = re.compile(r"(?:to|a|pour|destinataires?|subject|objet|sujet|cc) : ")
 THE_THING = re.compile(r"(?:le|la|l'|les|the|this|that|ce|cet|cette|my|mon|ma) ")
-A_FILE = re.compile(r"\b(?:fichiers?|documents?|pieces? jointes?|pj|pdf|photos?|files?|attachments?)\b|\.\w{3,4}\b")
+A_FILE = re.compile(
+    r"\b(?:fichiers?|documents?|pieces? jointes?|pj|pdf|files?|attachments?)\b"
+    r"|\w\.(?:pdf|docx?|xlsx?|pptx?|od[tsp]|png|jpe?g|gif|txt|zip|csv|ics)\b"
+)
+A_PHOTO = re.compile(r"\b(?:un|une|des|a|some|mon|ma|mes|my) (?:photos?|pictures?|images?)\b")
 
 
 def addressed(text: str, about: str, scene: Scene) -> Target:
@@ -381,7 +386,7 @@ def _split_lead(lead: str, dictated: Dictated, reading: Reading) -> tuple[str, D
         return lead[:end], replace(dictated, body=compose_body(lead[end:], "free", reading.language))
     return "", replace(dictated, body=compose_body(lead, "free", reading.language))
 
-# %% ../../nbs/agent/08_requests.ipynb #5566e81c
+# %% ../../nbs/agent/08_requests.ipynb #7edc2818
 @reader("letter")
 def filled_in(reading: Reading) -> Request | None:
     """ "To: Bob, subject: Keys, text: …": a message written like a form."""
@@ -401,16 +406,18 @@ def writing(reading: Reading) -> Request | None:
     lead = read_words(dictated.lead)
     if not dictated.to and NO_NAME.match(lead.folded):
         return None  # "mail from Bob" is no order to write
-    if dictated.lead and A_FILE.search(lead.folded):
+    if dictated.lead and (A_FILE.search(lead.folded) or A_PHOTO.search(lead.folded)):
         return reading.request("attach")
-    to = dictated.to
+    to = AND_A_MAIL.sub("", dictated.to)
     if not A_MAIL.match(lead.folded):
         if to and not dictated.body:
             dictated = replace(dictated, body=compose_body(dictated.lead, "free", reading.language))  # "écris merci à Bob"
         elif not to:
             end = reading.scene.name_end(dictated.lead)
             to, more = dictated.lead[:end], dictated.lead[end:].strip()
-            if more and not dictated.body:
+            if re.match(r"(?:et|and|&|,)\b", more):
+                to = dictated.lead  # "Bob and my wife": nobody is left out in silence
+            elif more and not dictated.body:
                 dictated = replace(dictated, body=compose_body(more, "free", reading.language))
     return reading.request(to=to, dictated=dictated)
 
@@ -479,29 +486,35 @@ def thanking(reading: Reading) -> Request | None:
         return reading.request("reply", target=Target("this"), dictated=dictated)
     return reading.request("tell", to=to, dictated=dictated) if to else None
 
-# %% ../../nbs/agent/08_requests.ipynb #a7c5a709
+# %% ../../nbs/agent/08_requests.ipynb #31bf476e
+INDEFINITE = re.compile(r"^(?:un|une|a|an|des|some)\b")
 NOT_MAIL = re.compile(
-    r"\b(?:fichiers?|documents? joints?|pdf|voeux|amities|bises|bisous|regards|love|wishes|condolences)\b|\.\w{3,4}\b"
+    r"\b(?:voeux|amities|bises|bisous|regards|love|wishes|condolences|salutations|felicitations|excuses)\b"
 )
+
+
+def passed_on(reading: Reading) -> Dictated:
+    """What is said of a forward; with "share … with Bob" and "pass … on to Bob", from two slots."""
+    slots = reading.slots
+    if "to" in slots:
+        return Dictated(to=slots["to"].text.strip(" ?.!"), lead=slots["what"].text)
+    dictated = dictate(slots["message"], reading.language, reading.scene.name_end)
+    return replace(dictated, lead=slots["what"].text) if "what" in slots else dictated
 
 
 @reader("forward", "send_this")
 def forwarding(reading: Reading) -> Request | None:
     """Which mail, to whom, with what words."""
-    if "message" not in reading.slots:
+    if not {"message", "to"} & reading.slots.keys():
         return reading.request("forward", target=Target("this"))
-    dictated = dictate(reading.slots["message"], reading.language, reading.scene.name_end)
-    if "what" in reading.slots:
-        dictated = replace(dictated, lead=reading.slots["what"].text)
+    dictated = passed_on(reading)
     lead = read_words(dictated.lead)
     target = read_target(lead, reading.scene.today, reading.scene.people) if dictated.lead else Target("this")
     if target and target.head == "all" and not target.noun and target.wanted.rest and THE_THING.match(lead.folded):
         target = replace(target, head="one", loose=True)  # "le devis de Dupont"
     if reading.row.intent == "send_this":
-        indefinite = re.match(r"(?:un|une|a|an|des|some)\b", lead.folded) or not dictated.lead
-        if not dictated.to or indefinite or target is None or target.head == "all" or NOT_MAIL.search(lead.folded):
-            return None
-        if target.wanted.rest and not target.loose:
+        words = any(p.search(lead.folded) for p in (INDEFINITE, A_FILE, NOT_MAIL)) or not dictated.lead
+        if words or not dictated.to or target is None or target.head == "all" or (target.wanted.rest and not target.loose):
             return None
     elif dictated.body and not dictated.lead:  # "transfère à Bob le deuxième"
         pointed = read_target(read_words(dictated.body.rstrip(".")), reading.scene.today, reading.scene.people)

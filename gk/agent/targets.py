@@ -82,11 +82,12 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-# %% ../../nbs/agent/05_targets.ipynb #393a38c8
+# %% ../../nbs/agent/05_targets.ipynb #c3496a16
 MARKS = _compiled(
     r"(?![\w'])",
     ("unread", r"""(?:que (?:je n' ai|j' ai) |qui (?:ne )?sont |jamais )?(?:(?:pas|jamais) (?:encore )?|non )(?:lu|vu|ouvert)e?s?
         |a lire|unread|unopened|(?:not (?:yet )?|never )(?:read|opened|seen)
+        |have(?:n't i| i not) (?:yet )?(?:read|opened)
         |(?:that )?i(?: have(?:n't| not)| never|'ve not| did ?n't) (?:yet )?(?:read|open(?:ed)?|seen?)(?: yet)?
         |nouveaux?|nouvelles?|new"""),
     ("attachment", rf"""(?:qui (?:a|ont) |avec |with |that (?:have|has) |having |ayant )
@@ -102,7 +103,9 @@ MARKS = _compiled(
     ("noise", r"recus?|received|arrives?|derniere?s?|recente?s?|plus recents|latest|last|recent|newest"),
     ("noise", r"que j' ai|que je|j' ai|ai je|y a t il|il y a|ils?|elles?|qui (?:m' )?(?:est|sont|a|ont)(?: ete)?|sont|est"),
     ("noise", r"did i (?:get|receive)|have i (?:got|received)"),
+    ("noise", r"seulement|uniquement|juste|only|just|yet|already|deja|so far|jusqu' ici|la dedans|ones?"),
     ("noise", r"there s|where|ou|whose|comme|quoi|pour l' instant|right now|ai|m' a|on m' a|recu par moi"),
+    ("noise", r"i received|i was sent|i' ve (?:got|received)|i have received"),
     ("noise", r"i have|i got|i' ve|do i have|have i got|are there|that (?:are|were|is)|which (?:are|were)|are|is"),
     ("noise", r"anything|something|stuff|quelque chose|qqch|qqc|des choses|pour moi|for me|dans ma boite(?: mail)?"),
     ("noise", r"svp|stp|s' il te plait|s' il vous plait|please|thanks"),
@@ -155,7 +158,7 @@ DATE_LEAD = re.compile(
     r"(?:datant d(?:e|u|')|dates? d(?:e|u)|recus?|received|arrives?|envoyes?|sent|from|du|de|d'|des|of|on|le|la) "
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #8a0c34c0
+# %% ../../nbs/agent/05_targets.ipynb #d407b353
 @dataclass
 class Reader:
     """A pass over the words of a request that collects conditions."""
@@ -182,8 +185,10 @@ class Reader:
         text = self.words.folded
         lead = DATE_LEAD.match(text, position)
         for at in (position, lead.end() if lead else position):
-            if dated := match_date(text, at, self.today) or self.day(at):
+            if dated := match_date(text, at, self.today):
                 return "date", dated[1], dated[0]
+        if dated := self.day(position):
+            return "date", dated[1], dated[0]
         if (counted := COUNTED.match(text, position)) and (number := count(counted["before"] or counted["after"])):
             return "limit", counted.end(), number
         things: list[tuple[str, int, Any]] = []  # the longest wins; of equal ones the first
@@ -316,7 +321,7 @@ CONTENT: Mapping[str, Handler] = {
     "with": _text("query"), "folder": _folder,
 }  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #f3a79b00
+# %% ../../nbs/agent/05_targets.ipynb #35768fe6
 Head = Literal["place", "newest", "oldest", "this", "one", "all", "these", "everything", "first", "next", "previous"]
 
 
@@ -364,12 +369,12 @@ HEADS = _compiled(
     ("this", rf"(?:celui|celle) (?:ci|la)|(?:ce|cet) {NOUN}(?: (?:ci|la))?|ca|cela|ceci|le meme"),
     ("this", rf"(?:this|that)(?: (?:one|{NOUN}))?|it|the same(?: one)?"),
     ("these", rf"ceux (?:ci|la)|celles (?:ci|la)|ces {NOUN}(?: la)?|les (?:tous|toutes|deux|trois)"),
-    ("all", r"""(?P<noun>everything|anything|whatever|tout ce qui|tout ce|tout)
+    ("all", r"""(?P<noun>everything|anything|whatever|tout ce qui|tout ce|ce(?= qu)|tout)
         (?= (?:from|about|sur|vient|provient|parle|de|que|qu'|that|older|newer|since|before|avant|depuis|with|in)\b
         | \S+ (?:has |have )?(?:sent|wrote)\b| i (?:have )?(?:sent|wrote|received|got)\b)"""),
     ("these", rf"(?:these|those)(?: (?:ones|{NOUN}))?|them(?: all)?|(?:all|both) of (?:them|these)"),
     ("these", r"(?:tous|toutes|all) (?:les )?(?:deux|trois|both|two|three)|les deux|both(?: of them)?"),
-    ("everything", r"(?:tous|toutes|tout|all|everything)(?! (?:les|mes|the|my|of|de|from|d'|mails|unread))"),
+    ("everything", r"(?:tous|toutes|tout|all|everything)(?! (?:les|mes|the|my|of|de|from|d'|mails?|emails?|messages|unread))"),
     ("one", r"(?:celui|celle|the one|that one)(?= )"),
     ("these", r"(?:ceux|celles|the ones|those)(?= )"),
     ("all", rf"""(?:tous |toutes |all )?(?:les |mes |mon |ces |(?:of )?(?:the|my) |des )?

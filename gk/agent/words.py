@@ -8,17 +8,18 @@ __all__ = ['Language', 'MASK', 'LIGATURES', 'QUOTED', 'SHORTHAND', 'SHORT_FORM',
            'edit', 'fold_character', 'fold', 'quotations', 'read_words', 'correct', 'numbered', 'count', 'ordinal',
            'word_set', 'language_of', 'set_french']
 
-# %% ../../nbs/agent/01_words.ipynb #284c629c
+# %% ../../nbs/agent/01_words.ipynb #d241bcb4
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-# %% ../../nbs/agent/01_words.ipynb #f36bed38
+# %% ../../nbs/agent/01_words.ipynb #7dbaf15d
 Language = Literal["fr", "en"]
 
 MASK = "\ue000"  # stands for one character of quoted text: no pattern can mistake what is quoted for a command
@@ -45,7 +46,7 @@ class Words:
         if start >= len(self.at):
             return ""
         first = self.at[start]
-        while first and (self.original[first - 1] in '«“"' or self.original[first - 1].isspace()):
+        while first and (self.original[first - 1] in '«“„‹"' or self.original[first - 1].isspace()):
             first -= 1
         return self.original[first:].strip()
 
@@ -102,21 +103,27 @@ def fold(text: str) -> str:
     """A text in its comparison form: lower case, no accents, single spaces."""
     return " ".join("".join(map(fold_character, unicodedata.normalize("NFC", text))).split())
 
-# %% ../../nbs/agent/01_words.ipynb #8cf9b990
+# %% ../../nbs/agent/01_words.ipynb #d0aab3a1
 QUOTED = re.compile(
-    r"«\s*([^«»]{0,2000}?)\s*»"
-    r"|“([^“”]{0,2000})”"
-    r"|\"([^\"]{0,2000})\""
+    r"«([^«»]*)»"
+    r"|[“„]([^“”„]*)[”“]"
+    r"|\"([^\"]*)\""
     r"|(?<![\w'])'([^'\n]{1,2000})'(?!\w)"
     r"|(?<!\w)‘([^‘’]{1,2000})’"
+    r"|‹([^‹›]*)›"
 )
 
 
-def quotations(text: str) -> list[tuple[int, int]]:
+def quotations(
+    text: str,
+    within: int | None = None,  # only those that begin in so many characters; they may be longer
+) -> list[tuple[int, int]]:
     """Where quoted text stands in `text`: (start, end) between the quotation marks."""
-    return [match.span(match.lastindex) for match in QUOTED.finditer(text) if match.lastindex]
+    begun = takewhile(lambda match: within is None or match.start() < within, QUOTED.finditer(text))
+    found = (match.span(match.lastindex) for match in begun if match.lastindex)
+    return [(end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())) for start, end in found]
 
-# %% ../../nbs/agent/01_words.ipynb #c1ddae04
+# %% ../../nbs/agent/01_words.ipynb #6603f038
 SHORTHAND = {
     short: full
     for full, shorts in {
@@ -125,7 +132,8 @@ SHORTHAND = {
         "nouveaux": "nvx nouvo", "nouvelles": "nvl nvlles", "message": "msg mess", "messages": "msgs", "rendez vous": "rdv",
         "qui": "ki", "que": "ke", "quoi": "koi kwa", "quand": "qd", "quel": "kel", "quels": "kels", "tout": "tt", "tous": "ts",
         "pour": "pr", "dans": "ds", "avec": "ac", "demain": "2main dem1", "beaucoup": "bcp",
-        "please": "pls plz pleaz", "you": "u", "your": "ur", "tomorrow": "tmrw tmr tomoz", "give me": "gimme gimmie",
+        "y a": "y'a ya", "t il": "t'il", "please": "pls plz pleaz", "you": "u", "your": "ur",
+        "tomorrow": "tmrw tmr tomoz", "give me": "gimme gimmie",
         "let me": "lemme", "want to": "wanna", "what is": "wats wots", "show me": "showme", "because": "cuz",
     }.items()
     for short in shorts.split()
@@ -137,10 +145,10 @@ SHORT_FORM = re.compile(
     rf"|(?:{'|'.join(sorted(SHORTHAND.keys() - {'g', 'c', 'ma'}, key=len, reverse=True))})(?![^ ]))"
 )
 
-# %% ../../nbs/agent/01_words.ipynb #abc03c09
+# %% ../../nbs/agent/01_words.ipynb #10f6997d
 ELISION = re.compile(r"\b(l|d|j|m|t|s|n|c|qu|jusqu|lorsqu|puisqu|quelqu)'(?=\w|" + MASK + ")")
 EDITS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"[«»“”\"]|(?<=" + MASK + r")'|'(?=" + MASK + ")"), " "),  # quotation marks
+    (re.compile(r"[«»“”„‹›\"]|(?<=" + MASK + r")'|'(?=" + MASK + ")"), " "),  # quotation marks
     (ELISION, r"\1' "),
     (re.compile(r"([^\s@]{1,64}@\S{1,255})|(?<=[^\W\d])-(?=[^\W\d])"), lambda m: m.group(1) or " "),  # not in addresses
     (re.compile(r"(?<!\d):(?![/\w])|:(?!\S)|(?<= ):|(?<=[^\W\d]):(?=[^\W\d/])"), " : "),
@@ -159,7 +167,7 @@ def read_words(
     """Fold the beginning of a request for matching, with every folded character tied to the original."""
     original = unicodedata.normalize("NFC", text)
     head = original[:FOLDED]
-    masked = {i for start, end in quotations(head) for i in range(start, end)}
+    masked = {i for start, end in quotations(original, FOLDED) for i in range(start, min(end, FOLDED))}
     pieces = [(MASK if i in masked else fold_character(c), i) for i, c in enumerate(head)]
     words = Words(original, "".join(p for p, _ in pieces), tuple(i for p, i in pieces for _ in p))
     for pattern, replacement in EDITS:
