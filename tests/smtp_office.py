@@ -36,6 +36,8 @@ class Office:
         )  # fmt: skip
         self.folder = folder
         self.loop = loop()
+        self.faults: list[dict[str, Any]] = []  # what the loop caught: there must be none
+        self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.database = Database.open(folder)
@@ -66,6 +68,7 @@ class Office:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
         self.loop.close()
+        assert not self.faults, self.faults
 
     def queued(self) -> list[tuple[str, list[str], bytes]]:
         """Sender, recipients and content of every message, oldest first."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -149,6 +151,17 @@ def test_rfc5321_4_3_1_early_talkers_in_a_crowd(mx: Office) -> None:
             crowd.enter_context(mx.client())
         with mx.client() as client:
             assert client.say("EHLO client.example").startswith("250")
+
+
+def test_a_client_that_goes_in_the_middle_of_its_pipeline_is_forgotten(mx: Office) -> None:
+    """What it sent is still being interpreted, in turns with the others, when its socket is gone."""
+    with mx.client() as client:
+        client.say("EHLO client.example")
+        with contextlib.suppress(OSError):
+            client.socket.settimeout(1)
+            client.send(b"NOOP\r\n" * 200_000)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
+    mx.wait_for(lambda: not mx.server.visitors)
 
 
 def test_a_client_that_goes_before_the_greeting_leaves_nothing_behind(mx: Office) -> None:

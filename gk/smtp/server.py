@@ -267,7 +267,7 @@ def greet(
         connection.session.greet()
         flush(connection)
 
-# %% ../../nbs/smtp/01_server.ipynb #a1817d22
+# %% ../../nbs/smtp/01_server.ipynb #e41a19f5
 REPLIES = 65_536  # octets of replies that are held back for the one write
 
 
@@ -304,7 +304,8 @@ def work(
 
 def _go_on(connection: Connection) -> None:
     connection.yielded = False
-    work(connection)
+    if not connection.wire.transport.is_closing():
+        work(connection)
 
 # %% ../../nbs/smtp/01_server.ipynb #71765548
 def flush(
