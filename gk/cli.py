@@ -8,13 +8,15 @@ __all__ = ['T', 'app', 'domains', 'users', 'aliases', 'tokens', 'queues', 'Confi
            'user_exists', 'alias_add', 'alias_list', 'alias_delete', 'token_add', 'token_list', 'token_revoke',
            'queue_status', 'ask', 'mcp', 'main']
 
-# %% ../nbs/faces/03_cli.ipynb #8b8fdad7
+# %% ../nbs/faces/03_cli.ipynb #0bcbdb4f
 import asyncio
 import contextlib
+import errno
 import getpass
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -57,7 +59,7 @@ Who = Annotated[str, typer.Option("--as", help="The address of the person who as
 class CommandError(Exception):
     """The command cannot do this; the text says why and what to do."""
 
-# %% ../nbs/faces/03_cli.ipynb #36d67cb9
+# %% ../nbs/faces/03_cli.ipynb #e2318146
 @contextlib.asynccontextmanager
 async def _office(
     config: Path | None,
@@ -79,7 +81,7 @@ async def _office(
     finally:
         await office.close()
 
-
+# %% ../nbs/faces/03_cli.ipynb #6b55e74b
 def _run(
     config: Path | None,
     data: Path | None,
@@ -160,7 +162,7 @@ def user_list(as_json: AsJson = False, config: Config = None, data: Data = None)
     _show(({"address": account.address, "name": account.name} for account in found), as_json,
           "Nobody yet. Add somebody with: gk user add somebody@example.org")
 
-# %% ../nbs/faces/03_cli.ipynb #17166a8c
+# %% ../nbs/faces/03_cli.ipynb #4ff8a3a9
 @users.command("delete")
 def user_delete(
     address: str,
@@ -178,7 +180,7 @@ def user_delete(
 
     _run(config, data, delete)
 
-
+# %% ../nbs/faces/03_cli.ipynb #252c14d8
 @users.command("passwd")
 def user_passwd(address: str, config: Config = None, data: Data = None) -> None:
     """Change a password. It is asked for, or read from standard input; browsers are signed out."""
@@ -204,7 +206,7 @@ async def _person(office: "Office", address: str) -> "Account":
         return account
     raise CommandError(f"there is no {address} here; `gk user list` shows who there is")
 
-# %% ../nbs/faces/03_cli.ipynb #55063246
+# %% ../nbs/faces/03_cli.ipynb #a68afc11
 @aliases.command("add")
 def alias_add(
     address: Annotated[str, typer.Argument(help="team@example.org, or @example.org for everything else")],
@@ -213,9 +215,17 @@ def alias_add(
     data: Data = None,
 ) -> None:
     """Let an address stand for others."""
+    from gk.accounts.address import Address  # late, as the office
+    from gk.accounts.directory import UnknownRecipient
+
     async def add(office: "Office") -> None:
         for alias in await office.directory.add_alias(address, *targets):
             print(f"{alias.address} reaches {alias.target}.")
+        if not alias.address.startswith("@"):
+            try:
+                await office.directory.resolve(Address.parse(alias.address))
+            except UnknownRecipient:
+                print(f"gk: nobody receives {alias.address} yet: {alias.target} leads to nobody here", file=sys.stderr)
 
     _run(config, data, add)
 
@@ -238,7 +248,7 @@ def alias_delete(
     count = _run(config, data, lambda office: office.directory.delete_alias(address, target))
     print(f"{address}: {count} {'target' if count == 1 else 'targets'} removed.")
 
-# %% ../nbs/faces/03_cli.ipynb #2e8f7d97
+# %% ../nbs/faces/03_cli.ipynb #ff70bddb
 @tokens.command("add")
 def token_add(
     who: Who,
@@ -250,9 +260,12 @@ def token_add(
     data: Data = None,
 ) -> None:
     """Make a token. It is shown this one time."""
+    if kind not in ("mcp", "app"):
+        raise CommandError(f"--kind {kind}: use mcp or app")
+    if days is not None and not 0 < days <= 36_500:  # NaN is neither
+        raise CommandError(f"--days {days:g}: give a number of days above 0, or leave it out for a token without end")
+
     async def add(office: "Office") -> None:
-        if kind not in ("mcp", "app"):
-            raise CommandError(f"--kind {kind}: use mcp or app")
         account = await _person(office, who)
         scopes = [part for entry in scope or ["mail"] for part in entry.replace(",", " ").split()] if kind == "mcp" else []
         token, text = await office.credentials.add_token(account, kind, name, scopes, None if days is None else days * 86_400)
@@ -262,7 +275,7 @@ def token_add(
 
     _run(config, data, add)
 
-
+# %% ../nbs/faces/03_cli.ipynb #7a002a4a
 @tokens.command("list")
 def token_list(
     who: Annotated[str | None, typer.Option("--as", help="Only of this person.")] = None,
@@ -286,7 +299,7 @@ def _day(seconds: float | None) -> str:
 
 
 @tokens.command("revoke")
-def token_revoke(number: Annotated[int, typer.Argument(help="From gk token list.")], config: Config = None,
+def token_revoke(number: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="From gk token list.")], config: Config = None,
                  data: Data = None) -> None:
     """End a token, at once and everywhere."""
     if not _run(config, data, lambda office: office.credentials.revoke(number)):
@@ -344,7 +357,22 @@ def _cards(structured: dict[str, Any]) -> Iterator[str]:
         if not items and mail.get("text"):
             yield f"\n{mail['text']}"
 
-# %% ../nbs/faces/03_cli.ipynb #8a2bc37e
+# %% ../nbs/faces/03_cli.ipynb #733c4bea
+def _spoken(text: str | dict[str, str], language: str) -> str:
+    """A text that may come in both languages, in this one."""
+    return text.get(language, "") if isinstance(text, dict) else text
+
+
+def _approval(event: dict[str, Any], language: str) -> Iterator[str]:
+    """The lines about what waits for a yes."""
+    preview = event.get("preview") or {}
+    people = [f"{person.get('name', '')} <{person['address']}>".strip() for person in preview.get("recipients", [])]
+    lines = [", ".join(people), preview.get("subject", ""), preview.get("text", "")]
+    lines += [_spoken(text, language) for text in (event.get("reason", ""), *event.get("warnings", []))]
+    yield f"? {event['name']}"
+    yield from (f"  {line}" for line in "\n".join(line for line in lines if line).splitlines())
+
+# %% ../nbs/faces/03_cli.ipynb #04dc8084
 class _Terminal:
     """Shows the events of one request to a person."""
 
@@ -363,30 +391,17 @@ class _Terminal:
             self.result = {} if event.get("is_error") else event.get("structured") or {}
             self.waiting = False
         elif kind == "approval":
-            self._approval(event)
+            self.result, self.waiting = {}, True
+            for line in _approval(event, self.language):
+                _say(line, sys.stderr)
         elif kind == "answer":
             for line in _cards(self.result):
                 _say(line)
             _say(event.get("text", ""))
         elif kind == "error":
-            _say(f"gk: {self._spoken(event.get('text', ''))}", sys.stderr)
+            _say(f"gk: {_spoken(event.get('text', ''), self.language)}", sys.stderr)
 
-    def _spoken(self, text: str | dict[str, str]) -> str:
-        """A text that may come in both languages, in this terminal's."""
-        return text.get(self.language, "") if isinstance(text, dict) else text
-
-    def _approval(self, event: dict[str, Any]) -> None:
-        """What waits for a yes, as the card of the web page shows it."""
-        preview = event.get("preview") or {}
-        people = [f"{person.get('name', '')} <{person['address']}>".strip() for person in preview.get("recipients", [])]
-        lines = [", ".join(people), preview.get("subject", ""), preview.get("text", "")]
-        lines += map(self._spoken, [event.get("reason", ""), *event.get("warnings", [])])
-        self.result, self.waiting = {}, True
-        _say(f"? {event['name']}", sys.stderr)
-        for line in "\n".join(line for line in lines if line).splitlines():
-            _say(f"  {line}", sys.stderr)
-
-# %% ../nbs/faces/03_cli.ipynb #cbf6609f
+# %% ../nbs/faces/03_cli.ipynb #6c7a423d
 @app.command("ask")
 def ask(
     text: Annotated[list[str], typer.Argument(help="The request, in French or English.")],
@@ -399,11 +414,13 @@ def ask(
     data: Data = None,
 ) -> None:
     """Ask the assistant."""
+    if not " ".join(text).strip():
+        raise CommandError("say what you want, such as: gk ask --as you@example.org \"list my mail\"")
     clock, zone = _clock(now)
     if not asyncio.run(_ask(config, data, clock, zone, who, " ".join(text), as_json, yes, go_on)):
         raise typer.Exit(1)
 
-
+# %% ../nbs/faces/03_cli.ipynb #1fd3be66
 async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float], zone: tzinfo | None, who: str, text: str,
                as_json: bool, yes: bool, go_on: str | None) -> bool:
     """One request and its events; False if it ended in an error."""
@@ -446,22 +463,31 @@ def mcp(who: Who, config: Config = None, data: Data = None) -> None:
 
     _run(config, data, serve)
 
-# %% ../nbs/faces/03_cli.ipynb #7783a380
+# %% ../nbs/faces/03_cli.ipynb #15cb9a6c
 def main() -> None:
     """The program `gk`."""
     logs.set_up(level=logging.WARNING)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a full disk or a reader that has gone can still be spoken of
+    except BrokenPipeError:  # `gk user list | head -1`: nobody reads on, and that is no mistake of anybody's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         if not _is_mistake(error):
             raise
         print("\n".join(f"gk: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(1)
 
+# %% ../nbs/faces/03_cli.ipynb #b84cb912
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+
 
 def _is_mistake(error: Exception) -> bool:
     """Whether the text of an error is meant for the person who typed the command."""
-    if isinstance(error, CommandError | SettingsError):
+    if isinstance(error, CommandError | SettingsError) or getattr(error, "errno", None) in _OF_THE_MACHINE:
         return True
     from gk.accounts.credentials import PasswordError
     from gk.accounts.directory import DirectoryError

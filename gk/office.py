@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DELIVERY_STOPS', 'WAITING', 'OLDEST', 'FolderInUse', 'FolderLock', 'DemoMark', 'make_mail', 'make_registry',
            'make_conversations', 'make_model', 'make_assistant', 'working', 'outside_world', 'show_numbers',
-           'start_work', 'stop_work', 'close_office', 'deliver_waiting', 'remove_person', 'load_assistant', 'Office']
+           'start_work', 'stop_work', 'close_office', 'deliver_waiting', 'remove_person', 'load_assistant',
+           'refuse_orphans', 'Office']
 
 # %% ../nbs/faces/00_office.ipynb #0d50bbfd
 import asyncio
@@ -67,7 +68,7 @@ class FolderLock:
         """Let others have the folder."""
         os.close(self._file)
 
-# %% ../nbs/faces/00_office.ipynb #4fa791ff
+# %% ../nbs/faces/00_office.ipynb #5e1fc5ca
 @dataclass(frozen=True)
 class DemoMark:
     """What `demo.json` says."""
@@ -83,6 +84,9 @@ class DemoMark:
             return cls(**json.loads((folder / "demo.json").read_text()))
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError) as error:
+            raise DatabaseError(f"{folder / 'demo.json'}: this is not what gk wrote there ({error}); remove the demo's folder, "
+                                "or choose another with --data") from error
 
     def write(self, folder: Path) -> None:
         """Leave the mark, completely or not at all, readable for its owner."""
@@ -262,7 +266,15 @@ async def load_assistant(office: "Office") -> None:
     await asyncio.to_thread(lambda: office.assistant)
     await office.registry.load()
 
-# %% ../nbs/faces/00_office.ipynb #ae047fb8
+# %% ../nbs/faces/00_office.ipynb #04e16045
+def refuse_orphans(folder: Path) -> None:
+    """`DatabaseError` if there is mail in a folder whose database is missing or empty."""
+    database = folder / "gk.db"
+    if not (database.exists() and database.stat().st_size) and any((folder / "mail").glob("*")):
+        raise DatabaseError(f"{database}: the database is {'empty' if database.exists() else 'missing'}, but there is mail in "
+                            f"{folder / 'mail'}; restore gk.db from a backup, or move that mail away to begin anew")
+
+# %% ../nbs/faces/00_office.ipynb #64201f6e
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 
@@ -275,6 +287,8 @@ class Office:
 
     def __init__(self, settings: Settings, clock: Callable[[], float], zone: tzinfo | None) -> None:
         self.settings, self.clock, self.zone, data = settings, clock, zone, settings.data
+        self.demo = DemoMark.read(data)
+        refuse_orphans(data)
         self.database = Database.open(data)
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
@@ -283,7 +297,6 @@ class Office:
         self.mailboxes = Mailboxes(self.database, data / "mail", settings, clock)
         self.search = Search(self.database, self.mailboxes, data / "search.db")
         self.queue = Queue(self.database, data / "spool", clock)
-        self.demo = DemoMark.read(data)
         self.running = AsyncExitStack()  # what `start` started
 
     @classmethod

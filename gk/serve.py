@@ -6,7 +6,7 @@
 __all__ = ['log', 'LISTENER_SECONDS', 'STOP_SECONDS', 'CannotStart', 'listening', 'bind', 'check_ports', 'greeting', 'run',
            'serve', 'main']
 
-# %% ../nbs/faces/02_serve.ipynb #0ef6f637
+# %% ../nbs/faces/02_serve.ipynb #d4fb7c45
 import asyncio
 import contextlib
 import errno
@@ -28,7 +28,7 @@ import typer
 import uvloop
 
 from .core import logs
-from .core.certificates import CertificateError, Certificates
+from .core.certificates import CertificateError, Certificates, check
 from .core.config import Settings, SettingsError, load, parse_listen
 from .core.database import DatabaseError, storage_error
 from .core.limits import ConnectionCaps
@@ -134,7 +134,7 @@ async def greeting(office: Office, where: dict[str, list[str]], certificates: Ce
                   f"  gk alias add {where_to}postmaster@{domain or 'example.org'} you@{domain or 'example.org'}"]
     return "\n".join([*lines, "", "gk ready"])
 
-# %% ../nbs/faces/02_serve.ipynb #1b0d50db
+# %% ../nbs/faces/02_serve.ipynb #e7a6ad8c
 STOP_SECONDS = 4.5
 
 
@@ -152,7 +152,7 @@ def _reload(certificates: Certificates) -> None:
     except CertificateError as error:
         log.error("certificates.kept_the_old_ones", error=str(error))
 
-
+# %% ../nbs/faces/02_serve.ipynb #4cda920d
 async def _serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     # The writer and the delivery threads give the interpreter away at every statement and file, and by default wait up to 5 ms
@@ -169,7 +169,8 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(signal.SIGHUP, _reload, certificates)
         await office.start()
         async with _listeners(office, certificates) as where:
-            print(await greeting(office, where, certificates), flush=True)
+            with contextlib.suppress(OSError):  # nobody reads it any more: `gk-serve | head`
+                print(await greeting(office, where, certificates), flush=True)
             gc.collect()
             gc.freeze()  # what lives now lives as long as the process: the collector need not look at it again
             await stop.wait()
@@ -178,7 +179,7 @@ async def _serve(settings: Settings) -> None:
     finally:
         await office.close()
 
-
+# %% ../nbs/faces/02_serve.ipynb #e61c4334
 def _end_at_the_latest(seconds: float) -> None:
     """End the process after this time, whatever hangs."""
     def end() -> None:
@@ -190,12 +191,13 @@ def _end_at_the_latest(seconds: float) -> None:
     timer.daemon = True
     timer.start()
 
-# %% ../nbs/faces/02_serve.ipynb #6e9ec026
+# %% ../nbs/faces/02_serve.ipynb #5eb93991
 def run(settings: Settings) -> None:
     """Run the server on these settings until it is told to stop; `CannotStart`."""
     data = settings.data
     try:
         check_ports(settings)
+        check(settings)  # the certificate of [tls]
         lock = FolderLock(data)
         _allow_connections()
         try:

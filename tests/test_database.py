@@ -378,6 +378,30 @@ def test_closing_finishes_what_waits_and_then_refuses(tmp_path):
         database.write_now(put("late"))
 
 
+async def test_a_listener_that_fails_does_not_end_the_writer(database):
+    database.on_commit.append(lambda topics: 1 / 0)
+    await database.write(lambda tx: tx.notify("queue"))
+    await asyncio.wait_for(database.write(put("after")), 10)
+    assert "after" in names(database)
+
+
+async def test_a_disk_that_does_not_even_allow_a_new_connection_does_not_end_the_writer(database, monkeypatch):
+    """Nobody may wait for ever because the thread that would answer has ended."""
+    def gone(*args):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gk.core.database._connect", gone)
+        database._writer.transaction.driver.close()  # what a connection is worth after SQLITE_IOERR
+        for _ in range(2):
+            with pytest.raises(DatabaseError):
+                await asyncio.wait_for(database.write(put("lost")), 10)
+    with pytest.raises(DatabaseError):  # finds it closed, and opens it anew
+        await asyncio.wait_for(database.write(put("lost")), 10)
+    await asyncio.wait_for(database.write(put("kept")), 10)
+    assert names(database) == ["kept"]
+
+
 # --- settings ------------------------------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,22 @@ async def test_retry_after_2_4_8_16_32_minutes_then_no_more(queue):
     assert (outcome.status, outcome.attempts, outcome.reply) == ("bounced", 6, "450 busy")
 
 
+async def test_what_was_planned_by_a_clock_that_was_years_ahead_is_due(queue):
+    """A machine starts in 2036 and is put right: what came in meanwhile must not wait until 2036."""
+    now = queue.clock()
+    queue.clock = lambda: now + 10 * 365 * 86_400
+    await queue.submit(letter(1))
+    queue.clock = lambda: now
+    await queue.submit(letter(2))
+    (first,) = await queue.claim(10, now)
+    (second,) = await queue.claim(10, now)
+    assert first.created == now and second.created > now + 86_400
+    later = [Result(recipient.id, "pending", "", now + 1920) for queued in (first, second) for recipient in queued.recipients]
+    await queue.settle_now(later)
+    assert await queue.claim(10, now) == [], "an attempt that is really planned for later waits"
+    assert (await queue.status(now))["oldest_seconds"] == 0
+
+
 async def test_a_message_is_dropped_with_its_last_recipient_not_before(queue, database):
     number = await queue.submit(letter(recipients=3))
     (item,) = await queue.claim(10, 1000.0)

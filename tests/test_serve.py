@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import imaplib
 import json
@@ -14,21 +15,34 @@ import sqlite3
 import ssl
 import subprocess
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import BIN, PASSWORD, Server
+from cryptography.hazmat.primitives import serialization
+from prometheus_client.parser import text_string_to_metric_families
+
+from gk.core.certificates import make_self_signed
 
 ALICE = "alice@example.test"
+
+
+def obey_permissions() -> None:
+    """Called in the child: root without the right to ignore permissions is an ordinary user to its own files."""
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; holds from the exec on
 
 
 def run(server: Server, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Start it where it should refuse to start, and wait for its end."""
     return subprocess.run(
-        [BIN / "gk-serve", "--config", server.config, "--data", server.data, *arguments],
+        [BIN / "gk-serve", "--config", server.config, "--data", server.data, *arguments], stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=30, env={**server.environment, **environment}, cwd=server.folder,
+        preexec_fn=obey_permissions if os.geteuid() == 0 else None,
     )
 
 
@@ -164,16 +178,49 @@ def test_a_data_folder_that_is_a_file(gk_serve):
 def test_an_unwritable_folder_is_named(gk_serve):
     server = gk_serve(ready=False)
     server.data.mkdir(mode=0o555)
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "gk", server.data]  # permissions do not stop root, this does
-    if os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("root needs a read-only file system for this, and may not mount one")
+    said = refused(server)
+    assert str(server.data) in said and "--data" in said and "Permission denied" in said
+    assert list(server.data.iterdir()) == []
+
+
+def test_a_read_only_file_system_is_named(gk_serve):
+    server = gk_serve(ready=False)
+    server.data.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "gk", server.data]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a read-only file system needs the right to mount one")
     try:
         said = refused(server)
     finally:
         subprocess.run(["umount", "-l", server.data], capture_output=True)
-    assert str(server.data) in said and "--data" in said
-    assert "Read-only" in said or "Permission denied" in said
-    assert list(server.data.iterdir()) == []
+    assert str(server.data) in said and "Read-only" in said
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[smtp]\nlisten = [\n[imap]\n", "line 3"),  # not TOML
+    ('[smtp]\nmax_recipients = "many"\n', "line 2: smtp.max_recipients = 'many'"),
+    ("smtp = 25\n", "line 1: smtp is a section"),
+    ("[smtp]\nlisten = 25\n", "line 2: smtp.listen = 25"),
+    ("[web]\nquota_bytes = 5\n", "line 2: there is no setting 'web.quota_bytes'; did you mean 'mail.quota_bytes'"),
+    ("\xff", "not a TOML file"),
+])
+def test_a_config_that_cannot_be_used_names_file_and_line(gk_serve, text, said):
+    server = gk_serve(ready=False)
+    server.config.write_bytes(text.encode("latin-1"))
+    told = refused(server)
+    assert str(server.config) in told and said in told
+    assert not server.data.exists()
+
+
+def test_a_config_that_cannot_be_read_is_named(gk_serve):
+    server = gk_serve(ready=False)
+    server.config.chmod(0)
+    end = run(server)
+    assert end.returncode > 0 and server.config.name in end.stderr and "not readable" in end.stderr
+    server.config.unlink()
+    assert f"{server.config}: cannot be read" in refused(server)
+    server.config.mkdir()
+    assert f"{server.config}: cannot be read" in refused(server)
 
 
 def test_a_database_of_a_newer_gk_is_refused_and_left_alone(gk_serve):
@@ -195,9 +242,83 @@ def test_a_file_that_is_no_database(gk_serve):
     assert (server.data / "gk.db").read_text().startswith("my diary")
 
 
-def test_a_certificate_that_cannot_be_used(gk_serve):
-    server = gk_serve(extra='[tls]\ncertificate = "missing.pem"\n', ready=False)
-    assert "missing.pem" in refused(server)
+def damaged(data: Path, how: str) -> bytes:
+    """Do to a database what disks and people do to it; what it is now."""
+    path = data / "gk.db"
+    whole = path.read_bytes()
+    path.write_bytes({
+        "cut off": whole[:20_000],
+        "all zeros": bytes(len(whole)),
+        "zeros inside": whole[:4096] + bytes(80_000) + whole[84_096:],
+        "nothing": b"",
+    }[how])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("how", "said"), [
+    ("cut off", "damaged"), ("all zeros", "not a database"), ("zeros inside", "damaged"), ("nothing", "restore gk.db"),
+])
+def test_a_damaged_database_is_named_and_left_as_it_is(gk_serve, how, said):
+    server = gk_serve("--demo")
+    server.stop()
+    found = damaged(server.data, how)
+    told = refused(server, "--demo")
+    assert f"{server.data / 'gk.db'}: " in told and said in told
+    assert (server.data / "gk.db").read_bytes() == found
+    assert server.gk("user", "list").returncode == 1
+
+
+def test_mail_whose_database_is_gone_is_not_given_a_new_one(gk_serve):
+    server = gk_serve("--demo")
+    server.stop()
+    (server.data / "gk.db").unlink()
+    assert "missing" in refused(server)
+    assert not (server.data / "gk.db").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "somebody else\'s demo"}'])
+def test_a_demo_json_that_gk_did_not_write(gk_serve, text):
+    server = gk_serve(ready=False)
+    server.data.mkdir()
+    (server.data / "demo.json").write_text(text)
+    assert f"{server.data / 'demo.json'}: this is not what gk wrote" in refused(server, "--demo")
+    assert (server.data / "demo.json").read_text() == text
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory) -> Path:
+    """Certificates and keys, right ones and wrong ones."""
+    folder = tmp_path_factory.mktemp("pems")
+    for name in "ab":
+        make_self_signed(folder / f"{name}.pem", f"{name}.example")
+        certificate, mark, key = (folder / f"{name}.pem").read_text().partition("-----BEGIN PRIVATE")
+        (folder / f"{name}.crt").write_text(certificate)
+        (folder / f"{name}.key").write_text(mark + key)
+    key = serialization.load_pem_private_key((folder / "a.key").read_bytes(), None)
+    (folder / "locked.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")))
+    (folder / "cut.crt").write_text((folder / "a.crt").read_text()[:300])
+    return folder
+
+
+@pytest.mark.parametrize(("certificate", "key", "said"), [
+    ("none.crt", "a.key", "none.crt: cannot be read"),
+    ("a.crt", "none.key", "none.key: cannot be read"),
+    ("", "a.key", "a.key: [tls] key is given without [tls] certificate"),
+    ("a.crt", "", "a.crt: this holds no private key"),
+    ("a.key", "a.key", "a.key: this holds no certificate"),
+    ("a.crt", "b.crt", "b.crt: this holds no private key"),
+    ("a.crt", "b.key", "b.key: this key does not belong to"),
+    ("a.crt", "locked.key", "locked.key: this key is locked"),
+    ("cut.crt", "a.key", "cut.crt: not usable"),
+    (".", "a.key", "cannot be read"),
+])
+def test_a_certificate_that_cannot_be_used_is_named_and_nothing_is_written(gk_serve, pems, certificate, key, said):
+    given = {"certificate": certificate, "key": key}
+    tls = "".join(f'{name} = "{pems / file}"\n' for name, file in given.items() if file)
+    server = gk_serve("--demo", extra=f"[tls]\n{tls}", ready=False)
+    assert said in refused(server, "--demo")
+    assert not server.data.exists()
 
 
 # --- the demo ------------------------------------------------------------------------------------------------------------
@@ -314,8 +435,6 @@ def fingerprint(port: int) -> str:
 
 
 def test_sighup_takes_a_new_certificate_and_running_sessions_go_on(gk_serve, tmp_path):
-    from gk.core.certificates import make_self_signed
-
     pem = tmp_path / "mail.pem"
     make_self_signed(pem, "mail.example.test")
     server = gk_serve("--demo", extra=f'[tls]\ncertificate = "{pem}"\n')
@@ -338,6 +457,64 @@ def test_every_tls_handshake_succeeds_when_the_client_speaks_at_once(demo):
     for _ in range(30):
         with imaplib.IMAP4_SSL("127.0.0.1", demo.imaps, ssl_context=ssl._create_unverified_context(), timeout=10) as client:
             assert client.noop()[0] == "OK"
+
+
+def numbers(server: Server) -> dict[tuple[str, ...], float]:
+    """What /metrics says: name and label values → number."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as page:
+        families = list(text_string_to_metric_families(page.read().decode()))
+    order = {"protocol": 0, "command": 0, "outcome": 1, "result": 1}
+    return {(sample.name, *(sample.labels[label] for label in sorted(sample.labels, key=lambda label: order.get(label, 2)))):
+            sample.value for family in families for sample in family.samples}
+
+
+def test_the_metrics_of_a_busy_demo_are_what_happened(gk_serve):
+    server = gk_serve("--demo")
+    before = numbers(server)
+    with smtplib.SMTP("127.0.0.1", server.smtp, timeout=10) as client:
+        for number in range(5):
+            client.sendmail("a@client.example", [ALICE], f"Subject: metric {number}\r\n\r\n{'x' * 1000}\r\n")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            client.sendmail("a@client.example", ["nobody@example.test"], "Subject: no\r\n\r\n")
+    with imaplib.IMAP4("127.0.0.1", server.imap) as client:
+        with pytest.raises(imaplib.IMAP4.error):
+            client.login(ALICE, "wrong")
+        client.login(ALICE, PASSWORD)
+        client.select("INBOX")
+        client.uid("FETCH", "1:*", "(FLAGS)")
+
+    def grown(*key: str) -> float:
+        return now[key] - before.get(key, 0)
+
+    now = eventually(lambda: (n := numbers(server))[("gk_deliveries_total", "sent")] >= 5 and n)
+    assert grown("gk_smtp_connections_total", "accepted") == 1
+    assert grown("gk_smtp_messages_total", "accepted") == grown("gk_deliveries_total", "sent") == 5
+    assert 5_000 < grown("gk_smtp_received_bytes_total") < 10_000
+    assert grown("gk_delivery_seconds_count") == 5 and 0 < grown("gk_delivery_seconds_sum") < 60
+    assert now["gk_queue_messages", "pending"] == now["gk_queue_messages", "sending"] == now[("gk_queue_oldest_seconds",)] == 0
+    assert grown("gk_imap_connections_total", "accepted") == 1
+    assert grown("gk_logins_total", "imap", "wrong") == grown("gk_logins_total", "imap", "ok") == 1
+    assert grown("gk_imap_commands_total", "LOGIN", "no") == grown("gk_imap_commands_total", "SELECT", "ok") == 1
+    assert 0 < grown("gk_database_group_seconds_count") <= grown("gk_database_writes_total", "ok")
+    assert now[("gk_data_free_bytes",)] > 1_000_000 and now[("process_resident_memory_bytes",)] > 10_000_000
+    assert now[("gk_certificate_expiry_timestamp_seconds",)] > time.time() + 700 * 86_400
+    assert not any("@" in text or "/1" in text for key in now for text in key), "a label that grows without end, or tells"
+
+
+def test_a_log_that_cannot_be_written_stops_no_mail(gk_serve):
+    """The log lies on the full disk, or its reader has ended: `gk-serve 2>&1 | head`."""
+    server = gk_serve("--demo", ready=False)
+    with open("/dev/full", "w") as full:
+        server.process = subprocess.Popen([BIN / "gk-serve", "--config", server.config, "--data", server.data, "--demo"],
+                                          stdout=subprocess.PIPE, stderr=full, env=server.environment, text=True)
+    assert server.process.stdout is not None
+    assert any("gk ready" in line for line in server.process.stdout)
+    server.process.stdout.close()
+    for number in range(30):
+        with smtplib.SMTP("127.0.0.1", server.smtp, timeout=10) as client:
+            client.sendmail("a@client.example", [ALICE], f"Message-ID: <log.{number}@client.example>\r\n\r\n...\r\n")
+    eventually(lambda: sum("log." in message for _, message in mails(server)) == 30)
+    assert server.stop() == 0
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from .directory import Account, Directory, DirectoryError
 from ..core.config import Settings
 from ..core.database import Database, DatabaseError, Reader, Transaction
 
-# %% ../../nbs/accounts/02_credentials.ipynb #1961e366
+# %% ../../nbs/accounts/02_credentials.ipynb #1a661dfa
 SHORTEST, LONGEST = 8, 1024  # characters
 
 
@@ -43,6 +43,8 @@ def acceptable(password: str) -> str:
         raise PasswordError(f"a password needs at least {SHORTEST} characters; a short sentence is easy to remember")
     if len(text) > LONGEST or "\0" in text:
         raise PasswordError(f"a password has at most {LONGEST} characters, and no NUL")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # what Python makes of octets that are not UTF-8
+        raise PasswordError("this password is not text; if it is piped in, pipe it as UTF-8")
     return text
 
 # %% ../../nbs/accounts/02_credentials.ipynb #cf5368ac

@@ -213,7 +213,7 @@ def _line(
             return number
     return 0
 
-# %% ../../nbs/core/00_config.ipynb #4b121669
+# %% ../../nbs/core/00_config.ipynb #ff5d3029
 def _complaint(
     error: Any,  # one entry of ValidationError.errors()
     file: Path | None,
@@ -231,6 +231,8 @@ def _complaint(
         where = "settings"
     if error["type"] == "extra_forbidden":
         return f"{where}: there is no setting {key!r}{_nearest(key)}"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{where}: {key} is a section; write [{key}], and its settings below"
     return f"{where}: {key} = {error['input']!r}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
 
 # %% ../../nbs/core/00_config.ipynb #93bbf1ff

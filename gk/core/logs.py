@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SECRET', 'set_up']
 
-# %% ../../nbs/core/07_logs.ipynb #80b42eb6
+# %% ../../nbs/core/07_logs.ipynb #b4e33cb4
+import io
 import json
 import logging
 import re
@@ -13,8 +14,9 @@ import sys
 import time
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -87,7 +89,25 @@ def _as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
 def _line(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
-# %% ../../nbs/core/07_logs.ipynb #45ff91a9
+# %% ../../nbs/core/07_logs.ipynb #8ad1bc3e
+class _Steady(io.TextIOBase):
+    """A stream that takes every line, and loses what it cannot pass on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass it on, if that is possible now."""
+        with suppress(OSError, ValueError):  # full, gone, or closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """The same for what the stream still holds."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+# %% ../../nbs/core/07_logs.ipynb #25ae2e03
 class _Passing(logging.Handler):
     """Gives what libraries log to structlog."""
 
@@ -111,7 +131,7 @@ def set_up(
             _as_json if form == "json" else _as_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Steady(stream or sys.stderr))),
         cache_logger_on_first_use=False,  # a module-level logger must follow a later set_up
     )
     logging.basicConfig(handlers=[_Passing()], level=logging.WARNING, force=True)
