@@ -204,7 +204,7 @@ async def test_rfc7162_changes_since_a_modification_sequence(mailboxes):
     await mailboxes.entries.store(inbox.id, [3], "set", Flag.DELETED)
     await mailboxes.entries.store(inbox.id, [1], "add", Flag.SEEN)  # changes nothing
     await mailboxes.entries.expunge(inbox.id)
-    changes = await mailboxes.views.changes(inbox.id, mark)
+    changes = await mailboxes.views.changes(inbox.id, mark, [1, 2, 3])
     assert [entry.uid for entry in changes.entries] == [1, 2]
     assert changes.vanished_uids == [3]
     assert changes.highest_modseq == mark + 3 == (await mailboxes.views.get(inbox.id)).highest_modseq
@@ -272,6 +272,26 @@ async def test_append_from_a_file_may_lose_the_file_afterwards(mailboxes, tmp_pa
     entry = await mailboxes.ingest.append(inbox.id, upload)
     upload.unlink()
     assert await mailboxes.bodies.raw(entry, inbox) == mail()
+
+
+async def test_forgotten_expunges_are_bounded_and_mislead_nobody_who_is_behind(mailboxes, tmp_path, monkeypatch):
+    """The notes of what was expunged are pruned; a view and a session from before the cut still learn of every message that went."""
+    monkeypatch.setattr("gk.mail.folders.EXPUNGED", 10)
+    inbox, database = await mailboxes.folders.get(1, "INBOX"), mailboxes.storage.database
+    for number in range(40):
+        await mailboxes.ingest.append(inbox.id, mail(number), Flag.DELETED if number < 36 else 0)
+    away = Mailboxes(database, tmp_path / "mail")
+    before = await away.views.get(inbox.id)
+    for uid in range(1, 37):
+        await mailboxes.entries.expunge(inbox.id, [uid])
+        (notes,) = database.read_now(lambda r: r.driver.execute("SELECT count(*) FROM expunged").fetchone())
+        assert notes <= 10
+    assert (await away.views.get(inbox.id)).uids == (await mailboxes.views.get(inbox.id)).uids == [37, 38, 39, 40]
+    changes = await mailboxes.views.changes(inbox.id, before.highest_modseq, before.uids)
+    assert changes.vanished_uids == list(range(1, 37)) and changes.entries == []
+    near = await mailboxes.views.changes(inbox.id, changes.highest_modseq - 1, [37, 38, 39, 40])
+    assert near.vanished_uids == [36]
+    await away.close()
 
 
 async def test_quota_refuses_append_copy_and_delivery(mailboxes):

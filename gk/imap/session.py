@@ -255,7 +255,7 @@ async def read_line(
         raise Gone
     return event.octets
 
-# %% ../../nbs/imap/04_session.ipynb #c7445976
+# %% ../../nbs/imap/04_session.ipynb #c2ba0eba
 async def announce(
     session: Session,
     expunge: bool = True,  # whether EXPUNGE may be said now
@@ -268,7 +268,7 @@ async def announce(
     view = await mailboxes.views.get(mailbox.id)
     if view.mailbox.highest_modseq == selected.modseq and not (expunge and selected.gone):
         return
-    changes = await mailboxes.views.changes(mailbox.id, selected.modseq)
+    changes = await mailboxes.views.changes(mailbox.id, selected.modseq, (entry.uid for entry in selected.entries))
     last = selected.entries[-1].uid if selected.entries else 0
     recent = await claim(session, view, [entry for entry in changes.entries if entry.uid > last], selected.read_only)
     session.say(*learn(selected, changes.entries, changes.vanished_uids, changes.highest_modseq, expunge, recent))

@@ -9,7 +9,7 @@ __all__ = ['ENTRY', 'MAX_KEYWORDS', 'MAX_KEYWORD', 'VIEW_ENTRIES', 'SLICE', 'FOL
            'look_for', 'Changes', 'changes_since', 'rendered', 'locate', 'claim', 'Views', 'Bodies', 'plan_renames',
            'note_renames', 'Renames', 'link_files', 'transfer', 'Entries', 'Transfers']
 
-# %% ../../nbs/mail/08_entries.ipynb #2edbe2d8
+# %% ../../nbs/mail/08_entries.ipynb #08c4c9c2
 import asyncio
 import contextlib
 import sqlite3
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..core.database import Reader, Transaction, storage_error
 from . import maildir
 from gk.mail.folders import (
-    ERASED, Erased, Folders, Mailbox, MailboxError, MailboxNotFound, Quota, Removals, Storage, by_id, erase, leave,
+    ERASED, FORGOTTEN, Erased, Folders, Mailbox, MailboxError, MailboxNotFound, Quota, Removals, Storage, by_id, erase, leave,
 )  # fmt: skip
 from .maildir import File, Flag
 
@@ -153,7 +153,7 @@ class View(NamedTuple):
         position = bisect_left(self.uids, uid)
         return self.entries[position] if position < len(self.uids) and self.uids[position] == uid else None
 
-# %% ../../nbs/mail/08_entries.ipynb #f210aa28
+# %% ../../nbs/mail/08_entries.ipynb #4abe040e
 def merge(
     view: View,  # the older one, left as it is
     mailbox: Mailbox,  # its newer row
@@ -194,7 +194,8 @@ def refresh(
         return View(mailbox, old.entries, old.uids)
     found = entries(reader.driver.execute(ENTRY + " WHERE mailbox_id = ? AND modseq > ? ORDER BY uid", (mailbox_id, since)))
     query = "SELECT uid FROM expunged WHERE mailbox_id = ? AND modseq > ?"
-    return merge(old, mailbox, found, {row[0] for row in reader.driver.execute(query, (mailbox_id, since))})
+    gone = {row[0] for row in reader.driver.execute(query, (mailbox_id, since))}
+    return refresh(reader, mailbox_id, None) if FORGOTTEN in gone else merge(old, mailbox, found, gone)
 
 # %% ../../nbs/mail/08_entries.ipynb #c1d7e34a
 MAX_KEYWORDS = 64  # of one message
@@ -372,7 +373,7 @@ def look_for(
     names = {entry.id: there.get(maildir.parse_name(entry.filename).base) for entry in entries if entry.id in current}
     return {id: name for id, name in names.items() if name}
 
-# %% ../../nbs/mail/08_entries.ipynb #71245d69
+# %% ../../nbs/mail/08_entries.ipynb #b2ef2c5e
 class Changes(NamedTuple):
     "What happened to a mailbox since a modification sequence"
 
@@ -381,12 +382,20 @@ class Changes(NamedTuple):
     highest_modseq: int
 
 
-def changes_since(reader: Reader, mailbox_id: int, modseq: int) -> Changes:
+def changes_since(
+    reader: Reader,
+    mailbox_id: int,
+    modseq: int,  # where the asker is
+    known: Iterable[int],  # UIDs it has: looked at only when what went since then has been forgotten
+) -> Changes:
     "Entries changed and UIDs gone since then; raises MailboxNotFound"
     box = by_id(reader, mailbox_id)
     changed = reader.driver.execute(ENTRY + " WHERE mailbox_id = ? AND modseq > ? ORDER BY uid", (mailbox_id, modseq))
     gone = "SELECT uid FROM expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid"
     vanished = [row[0] for row in reader.driver.execute(gone, (mailbox_id, modseq))]
+    if FORGOTTEN in vanished:
+        there = {row[0] for row in reader.driver.execute("SELECT uid FROM message WHERE mailbox_id = ?", (mailbox_id,))}
+        vanished = [uid for uid in known if uid not in there]
     return Changes(entries(changed), vanished, box.highest_modseq)
 
 # %% ../../nbs/mail/08_entries.ipynb #9a90b2e9
@@ -428,7 +437,7 @@ def claim(
     tx.driver.execute(query, (upto, mailbox_id, upto))
     return first
 
-# %% ../../nbs/mail/08_entries.ipynb #79cd8ece
+# %% ../../nbs/mail/08_entries.ipynb #220972b6
 VIEW_ENTRIES = 200_000  # entries of all views kept in memory
 
 
@@ -463,9 +472,9 @@ class Views:
             held -= len(self._kept.popitem(last=False)[1].entries)
         return view
 
-    async def changes(self, mailbox_id: int, since_modseq: int) -> Changes:
-        "Entries changed and UIDs gone since then; raises MailboxNotFound"
-        return await self.database.read(lambda reader: changes_since(reader, mailbox_id, since_modseq))
+    async def changes(self, mailbox_id: int, since_modseq: int, known: Iterable[int]) -> Changes:
+        "Entries changed and UIDs gone since then, of those the asker knows; raises MailboxNotFound"
+        return await self.database.read(lambda reader: changes_since(reader, mailbox_id, since_modseq, known))
 
     def moved(self, mailbox_id: int, names: dict[int, str]) -> None:
         "Note new file names, by message id: they are no change that anybody has to be told"
