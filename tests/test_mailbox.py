@@ -275,7 +275,7 @@ async def test_append_from_a_file_may_lose_the_file_afterwards(mailboxes, tmp_pa
 
 
 async def test_forgotten_expunges_are_bounded_and_mislead_nobody_who_is_behind(mailboxes, tmp_path, monkeypatch):
-    """The notes of what was expunged are pruned; a view and a session from before the cut still learn of every message that went."""
+    """The notes of what was expunged are pruned; a view and a session from before the cut still learn of all that went."""
     monkeypatch.setattr("gk.mail.folders.EXPUNGED", 10)
     inbox, database = await mailboxes.folders.get(1, "INBOX"), mailboxes.storage.database
     for number in range(40):
