@@ -429,7 +429,7 @@ async def test_a_client_that_breaks_off_anywhere_leaves_a_server_that_works(port
             writer.write(script[:cut])
             writer.transport.abort()
         for _ in range(300):
-            if not server.wires:
+            if not server.guests.wires:
                 break
             await asyncio.sleep(0.01)
-        assert not server.wires and server.caps.total == 0
+        assert not server.guests.wires and server.guests.caps.total == 0

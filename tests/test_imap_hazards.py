@@ -288,7 +288,7 @@ async def test_a_client_that_does_not_read_stops_its_own_session_only() -> None:
         while b"b2 OK" not in await asyncio.wait_for(reader.readline(), 10):
             pass
         await asyncio.sleep(0.3)
-        (wire,) = [wire for wire in server.wires if not wire.channel.outgoing.writable.is_set()]
+        (wire,) = [wire for wire in server.guests.wires if not wire.channel.outgoing.writable.is_set()]
         assert wire.channel.outgoing.transport.get_write_buffer_size() < 4_000_000  # of 13 MB
         greedy.close()
         writer.close()
@@ -309,7 +309,7 @@ async def test_a_flood_of_commands_is_not_read_into_memory() -> None:
             flood = b"a1 NOOP\r\n" * 50_000
             writer.write(flood)
             await asyncio.sleep(0.5)
-            (wire,) = server.wires
+            (wire,) = server.guests.wires
             assert wire.channel.paused and len(wire.session.connection.buffer) < 600_000
             HANDLERS["NOOP"] = original
             release.set()
@@ -330,7 +330,7 @@ async def test_connection_caps_are_kept_and_given_back() -> None:
         for _, writer in streams:
             writer.close()
         for _ in range(200):
-            if not server.wires:
+            if not server.guests.wires:
                 break
             await asyncio.sleep(0.01)
         reader, writer = await asyncio.open_connection(host, port)
@@ -472,17 +472,17 @@ async def test_silent_connections_to_the_tls_port_are_counted_before_the_handsha
         host, port = server.addresses(secure=True)[0]
         streams = [await asyncio.open_connection(host, port) for _ in range(5)]
         for _ in range(200):
-            if server.caps.total == 3:
+            if server.guests.caps.total == 3:
                 break
             await asyncio.sleep(0.01)
-        assert server.caps.total == 3
+        assert server.guests.caps.total == 3
         for _, writer in streams:
             writer.close()
         for _ in range(300):
-            if not server.caps.total:
+            if not server.guests.caps.total:
                 break
             await asyncio.sleep(0.01)
-        assert server.caps.total == 0
+        assert server.guests.caps.total == 0
 
 
 async def test_a_silent_connection_to_the_tls_port_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

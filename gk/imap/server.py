@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'HANDLERS', 'OUTGOING', 'HANDSHAKE', 'BACKLOG', 'PATIENCE', 'LINGER', 'Outgoing', 'Waiting', 'TcpChannel',
-           'acknowledge', 'hurry', 'Wire', 'live', 'hang_up', 'listen_on', 'shake_hands', 'TlsDoor', 'Listeners',
-           'ImapServer', 'dismiss']
+           'acknowledge', 'hurry', 'Wire', 'greet', 'hand_over', 'live', 'hang_up', 'listen_on', 'shake_hands',
+           'TlsDoor', 'Listeners', 'Guests', 'ImapServer']
 
 # %% ../../nbs/imap/10_server.ipynb #54c7ba16
 import asyncio
@@ -184,7 +184,7 @@ def hurry(
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-# %% ../../nbs/imap/10_server.ipynb #6ba4c8ce
+# %% ../../nbs/imap/10_server.ipynb #423f8813
 BACKLOG = 131_072  # octets that may wait while a command runs; then reading stops
 PATIENCE = 10.0  # seconds to finish what a client asked that has closed its side
 
@@ -204,32 +204,13 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         "A client: admit it and begin its session, or say why not"
-        channel = self.channel
-        channel.outgoing.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        channel.peer = channel.peer or (client_of(peer[0])[0] if peer else "127.0.0.1")
-        if not self.admitted and not self.server.admit(self):  # with TLS from the start it was admitted at the door
-            channel.write(b"* BYE Too many connections, try again later\r\n")
-            channel.outgoing.flush()
-            transport.close()
-            return
-        hurry(transport)
-        self.session = Session(self.server.services, channel, HANDLERS)
-        self.task = asyncio.get_running_loop().create_task(live(self.session, channel))
+        self.channel.outgoing.transport = cast(asyncio.Transport, transport)
+        greet(self, transport)
 
     def data_received(self, data: bytes) -> None:
         "Octets for the session"
-        channel = self.channel
-        if self.session is None or self.session.ended or channel.outgoing.transport is None:
-            return
-        connection = self.session.connection
-        if connection.mode in ("literal", "upload"):
-            acknowledge(channel.outgoing.transport)
-        connection.receive(data)
-        channel.interrupt()
-        if len(connection.buffer) > BACKLOG and not channel.paused:
-            channel.paused = True
-            channel.outgoing.transport.pause_reading()
+        if self.session is not None and not self.session.ended:
+            hand_over(self.session, self.channel, data)
 
     def eof_received(self) -> bool:
         "The client will send no more: once what it sent is done, so is the session"
@@ -244,7 +225,7 @@ class Wire(asyncio.Protocol):
         self.channel.outgoing.writable.set()
         if self.task is not None:
             self.task.cancel()  # whatever it looks for, nobody waits for it any more
-        self.server.forget(self)
+        self.server.guests.forget(self)
 
     def pause_writing(self) -> None:
         "The client does not read as fast as we write"
@@ -253,6 +234,40 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         "It has caught up"
         self.channel.outgoing.writable.set()
+
+# %% ../../nbs/imap/10_server.ipynb #630babca
+def greet(
+    wire: Wire,
+    transport: asyncio.BaseTransport,
+) -> None:
+    "Begins the session of a client that may stay"
+    channel, peer = wire.channel, transport.get_extra_info("peername")
+    channel.peer = channel.peer or (client_of(peer[0])[0] if peer else "127.0.0.1")
+    if not wire.admitted and not wire.server.guests.admit(wire):  # with TLS from the start it was admitted at the door
+        channel.write(b"* BYE Too many connections, try again later\r\n")
+        channel.outgoing.flush()
+        transport.close()
+        return
+    hurry(transport)
+    wire.session = Session(wire.server.services, channel, HANDLERS)
+    wire.task = asyncio.get_running_loop().create_task(live(wire.session, channel))
+
+
+def hand_over(
+    session: Session,
+    channel: TcpChannel,
+    data: bytes,  # as it arrived
+) -> None:
+    "Octets for the session; reading pauses when too many wait"
+    connection, transport = session.connection, channel.outgoing.transport
+    assert transport is not None
+    if connection.mode in ("literal", "upload"):
+        acknowledge(transport)
+    connection.receive(data)
+    channel.interrupt()
+    if len(connection.buffer) > BACKLOG and not channel.paused:
+        channel.paused = True
+        transport.pause_reading()
 
 # %% ../../nbs/imap/10_server.ipynb #a0ad36f5
 LINGER = 2.0  # seconds for the client to read our last words
@@ -288,7 +303,7 @@ def hang_up(
     channel.read_on()
     asyncio.get_running_loop().call_later(LINGER, transport.abort)
 
-# %% ../../nbs/imap/10_server.ipynb #27031489
+# %% ../../nbs/imap/10_server.ipynb #a125f949
 def listen_on(
     host: str,  # a name or address
     port: int,
@@ -314,9 +329,9 @@ async def shake_hands(
     finally:
         if wire.session is None:  # it never came to speak
             client.close()
-            wire.server.forget(wire)
+            wire.server.guests.forget(wire)
 
-# %% ../../nbs/imap/10_server.ipynb #a37b344a
+# %% ../../nbs/imap/10_server.ipynb #d57a99f2
 class TlsDoor:
     "Listens for TLS from the first octet"
 
@@ -340,7 +355,7 @@ class TlsDoor:
                 continue
             wire = Wire(self.server, True)
             wire.channel.peer = client_of(address[0])[0]
-            if self.server.admit(wire):
+            if self.server.guests.admit(wire):
                 self._run(shake_hands(wire, client, self.context))
             else:
                 client.close()
@@ -389,40 +404,13 @@ class Listeners:
             door.close()
         self.doors.clear()
 
-# %% ../../nbs/imap/10_server.ipynb #a4fc6ade
-class ImapServer:
-    "Listens, and admits clients"
+# %% ../../nbs/imap/10_server.ipynb #4eb324dd
+class Guests:
+    "The clients that are connected"
 
-    def __init__(
-        self,
-        settings: Settings,
-        mailboxes: Mailboxes,
-        search: Search,
-        credentials: Credentials,
-        hub: Hub,
-        tls: ssl.SSLContext | None = None,  # None: no TLS, for notebooks
-        backoff: LoginBackoff | None = None,  # shared with the other services; None makes one
-        caps: ConnectionCaps | None = None,  # None makes one from the settings
-    ) -> None:
-        self.settings, self.tls = settings, tls
-        self.caps = caps or ConnectionCaps(settings.limits)
-        backoff = backoff or LoginBackoff(settings.limits)
-        limit = settings.smtp.max_message_bytes
-        self.services = Services(mailboxes, search, credentials, backoff, hub, settings.imap, limit)
+    def __init__(self, caps: ConnectionCaps) -> None:
+        self.caps = caps
         self.wires: set[Wire] = set()
-        self.listeners = Listeners()
-
-    async def start(self) -> None:
-        "Open every listener, or none; raises OSError that names the address"
-        imap = self.settings.imap
-        for listen in imap.listen:
-            await self.listeners.open(self, "listen", listen, None)
-        for listen in imap.listen_tls if self.tls else ():
-            await self.listeners.open(self, "listen_tls", listen, self.tls)
-
-    def addresses(self, secure: bool = False) -> list[tuple[str, int]]:
-        "Where it listens, in the clear or with TLS from the first octet"
-        return self.listeners.addresses(secure)
 
     def admit(self, wire: Wire) -> bool:
         "Whether this client may stay; it is counted either way"
@@ -441,28 +429,61 @@ class ImapServer:
             self.wires.discard(wire)
             metrics.imap_sessions.dec()
 
+    async def dismiss(
+        self,
+        grace: float,  # seconds for commands that are running
+    ) -> None:
+        "Everybody is told that the server stops; who is still busy after the grace is cut off"
+        for wire in self.wires:
+            if wire.session is not None:  # None: still in its handshake, and ended with the door
+                wire.session.dismiss("The server is stopping")
+        if tasks := [wire.task for wire in self.wires if wire.task is not None]:
+            await asyncio.wait(tasks, timeout=grace)
+        for wire in list(self.wires):
+            if wire.task is not None:
+                wire.task.cancel()
+            if wire.channel.outgoing.transport is not None:
+                wire.channel.outgoing.transport.close()
+        await asyncio.sleep(0)
+
+# %% ../../nbs/imap/10_server.ipynb #4d7c52c0
+class ImapServer:
+    "IMAP for the people of this house"
+
+    def __init__(
+        self,
+        settings: Settings,
+        mailboxes: Mailboxes,
+        search: Search,
+        credentials: Credentials,
+        hub: Hub,
+        tls: ssl.SSLContext | None = None,  # None: no TLS, for notebooks
+        backoff: LoginBackoff | None = None,  # shared with the other services; None makes one
+        caps: ConnectionCaps | None = None,  # None makes one from the settings
+    ) -> None:
+        self.settings, self.tls = settings, tls
+        backoff = backoff or LoginBackoff(settings.limits)
+        limit = settings.smtp.max_message_bytes
+        self.services = Services(mailboxes, search, credentials, backoff, hub, settings.imap, limit)
+        self.guests = Guests(caps or ConnectionCaps(settings.limits))
+        self.listeners = Listeners()
+
+    async def start(self) -> None:
+        "Open every listener, or none; raises OSError that names the address"
+        imap = self.settings.imap
+        for listen in imap.listen:
+            await self.listeners.open(self, "listen", listen, None)
+        for listen in imap.listen_tls if self.tls else ():
+            await self.listeners.open(self, "listen_tls", listen, self.tls)
+
+    def addresses(self, secure: bool = False) -> list[tuple[str, int]]:
+        "Where it listens, in the clear or with TLS from the first octet"
+        return self.listeners.addresses(secure)
+
     async def stop(
         self,
         grace: float = 2.0,  # seconds for commands that are running
     ) -> None:
         "Stop listening, and say goodbye to everybody"
         self.listeners.close()
-        await dismiss(self.wires, grace)
-
-
-async def dismiss(
-    wires: set[Wire],
-    grace: float,  # seconds
-) -> None:
-    "Everybody is told that the server stops; who is still busy after the grace is cut off"
-    for wire in list(wires):
-        if wire.session is not None:  # None: still in its handshake, and ended with the door
-            wire.session.dismiss("The server is stopping")
-    if tasks := [wire.task for wire in wires if wire.task is not None]:
-        await asyncio.wait(tasks, timeout=grace)
-    for wire in list(wires):
-        if wire.task is not None:
-            wire.task.cancel()
-        if wire.channel.outgoing.transport is not None:
-            wire.channel.outgoing.transport.close()
-    await asyncio.sleep(0)
+        await self.guests.dismiss(grace)
