@@ -16,6 +16,7 @@ from gk.imap.server import HANDLERS, ImapServer
 
 CLOCK = 1_700_000_000.0
 ALICE, BOB = "alice@example.test", "bob@example.test"
+PLAIN = "From: Bob <bob@example.test>\r\nTo: Alice <alice@example.test>\r\nSubject: Hello\r\n\r\nGood morning.\r\n"
 
 
 @functools.cache

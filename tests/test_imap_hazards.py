@@ -22,6 +22,8 @@ from gk.imap.dialogue import PASSWORD, Dialogue, House
 from gk.imap.server import HANDLERS
 from gk.mail.mailbox import MailboxError
 
+pytest_plugins = "imap_fixtures"
+
 
 def last(answer: str) -> str:
     return answer.split("\n")[-1]
@@ -30,77 +32,69 @@ def last(answer: str) -> str:
 # over-long lines, literals, commands, depth (CVE-2026-27857, CVE-2026-42391, CVE-2026-42006)
 
 
-async def test_cve_2026_27857_a_line_at_the_bound_and_one_past_it() -> None:
-    async with a_house() as house, a_client(house) as client:
-        bound = house.settings.imap.max_line_bytes
-        fits = 'a1 LIST "" ' + "x" * (bound - len('a1 LIST "" '))
-        assert len(fits) == bound
-        assert await client(fits) == "a1 OK LIST completed"
-        assert await client(fits + "x") == f"a1 BAD A line may have {bound} octets"
-        assert await client("a2 NOOP") == "a2 OK NOOP completed"
+async def test_cve_2026_27857_a_line_at_the_bound_and_one_past_it(house: House, alice: Dialogue) -> None:
+    bound = house.settings.imap.max_line_bytes
+    fits = 'a1 LIST "" ' + "x" * (bound - len('a1 LIST "" '))
+    assert len(fits) == bound
+    assert await alice(fits) == "a1 OK LIST completed"
+    assert await alice(fits + "x") == f"a1 BAD A line may have {bound} octets"
+    assert await alice("a2 NOOP") == "a2 OK NOOP completed"
 
 
-async def test_cve_2026_42391_a_literal_at_the_bound_and_one_past_it() -> None:
-    async with a_house() as house, a_client(house) as client:
-        bound = house.settings.imap.max_literal_bytes
-        head = b'a1 LIST "" {%d+}\r\n'
-        assert last(await client(head % bound + b"x" * bound + b"\r\n")) == "a1 OK LIST completed"
-        assert last(await client(head % (bound + 1) + b"x" * (bound + 1) + b"\r\n")).startswith("a1 BAD [TOOBIG]")
-        # announced and waited for: refused before an octet of it was sent
-        assert (await client("a2 SELECT {4294967295}")).startswith("a2 BAD [TOOBIG]")
-        assert (await client("a3 SELECT {99999999999999999999999999}")).startswith("a3 BAD [TOOBIG]")
-        assert await client("a4 NOOP") == "a4 OK NOOP completed"
+async def test_cve_2026_42391_a_literal_at_the_bound_and_one_past_it(house: House, alice: Dialogue) -> None:
+    bound = house.settings.imap.max_literal_bytes
+    head = b'a1 LIST "" {%d+}\r\n'
+    assert last(await alice(head % bound + b"x" * bound + b"\r\n")) == "a1 OK LIST completed"
+    assert last(await alice(head % (bound + 1) + b"x" * (bound + 1) + b"\r\n")).startswith("a1 BAD [TOOBIG]")
+    # announced and waited for: refused before an octet of it was sent
+    assert (await alice("a2 SELECT {4294967295}")).startswith("a2 BAD [TOOBIG]")
+    assert (await alice("a3 SELECT {99999999999999999999999999}")).startswith("a3 BAD [TOOBIG]")
+    assert await alice("a4 NOOP") == "a4 OK NOOP completed"
 
 
-async def test_cve_2026_42391_a_command_made_of_many_literals() -> None:
-    async with a_house() as house, a_client(house) as client:
-        piece = b"SUBJECT {60000+}\r\n" + b"x" * 60_000 + b" "
-        answer = await client(b"a1 SEARCH " + piece * 20 + b"ALL\r\na2 NOOP\r\n")
-        assert "a1 BAD [TOOBIG] A command may have 1048576 octets" in answer and last(answer) == "a2 OK NOOP completed"
+async def test_cve_2026_42391_a_command_made_of_many_literals(alice: Dialogue) -> None:
+    piece = b"SUBJECT {60000+}\r\n" + b"x" * 60_000 + b" "
+    answer = await alice(b"a1 SEARCH " + piece * 20 + b"ALL\r\na2 NOOP\r\n")
+    assert "a1 BAD [TOOBIG] A command may have 1048576 octets" in answer and last(answer) == "a2 OK NOOP completed"
 
 
-async def test_cve_2026_42006_depth() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as client:
-        depth = house.settings.imap.max_depth
-        for opening, closing in (("(", ")"), ("NOT ", ""), ("OR ALL ", "")):
-            fits = f"a1 SEARCH {opening * depth}ALL{closing * depth}"
-            assert last(await client(fits)) == "a1 OK SEARCH completed"
-            deeper = f"a1 SEARCH {opening * (depth + 1)}ALL{closing * (depth + 1)}"
-            assert await client(deeper) == "a1 BAD Too many levels of parentheses, NOT or OR"
+async def test_cve_2026_42006_depth(house: House, reader: Dialogue) -> None:
+    depth = house.settings.imap.max_depth
+    for opening, closing in (("(", ")"), ("NOT ", ""), ("OR ALL ", "")):
+        fits = f"a1 SEARCH {opening * depth}ALL{closing * depth}"
+        assert last(await reader(fits)) == "a1 OK SEARCH completed"
+        deeper = f"a1 SEARCH {opening * (depth + 1)}ALL{closing * (depth + 1)}"
+        assert await reader(deeper) == "a1 BAD Too many levels of parentheses, NOT or OR"
 
 
-async def test_rfc_7888_a_literal_that_does_not_wait_is_short_before_login() -> None:
-    async with a_house() as house, a_client(house, login="") as client:
-        assert "AUTHENTICATIONFAILED" in await client(b"a1 LOGIN {4096+}\r\n" + b"x" * 4096 + b" y\r\n")
-        assert "a2 BAD [TOOBIG]" in await client(b"a2 LOGIN {4097+}\r\n" + b"x" * 4097 + b" y\r\n")
-        answer = await client(b"a3 LOGIN {99999999+}\r\n" + b"x" * 1000)
-        assert "TOOBIG" in answer and "BYE" in answer and client.task.done()
+async def test_rfc_7888_a_literal_that_does_not_wait_is_short_before_login(stranger: Dialogue) -> None:
+    assert "AUTHENTICATIONFAILED" in await stranger(b"a1 LOGIN {4096+}\r\n" + b"x" * 4096 + b" y\r\n")
+    assert "a2 BAD [TOOBIG]" in await stranger(b"a2 LOGIN {4097+}\r\n" + b"x" * 4097 + b" y\r\n")
+    answer = await stranger(b"a3 LOGIN {99999999+}\r\n" + b"x" * 1000)
+    assert "TOOBIG" in answer and "BYE" in answer and stranger.task.done()
 
 
-async def test_rfc_7889_a_message_past_the_limit_is_refused_on_its_announcement() -> None:
-    async with a_house() as house, a_client(house) as client:
-        limit = house.services.message_limit
-        assert (await client(f"a1 APPEND INBOX {{{limit + 1}}}")).startswith("a1 NO [TOOBIG]")
-        assert (await client(f"a2 APPEND INBOX {{{limit}}}")) == "+ OK"
+async def test_rfc_7889_a_message_past_the_limit_is_refused_on_its_announcement(house: House, alice: Dialogue) -> None:
+    limit = house.services.message_limit
+    assert (await alice(f"a1 APPEND INBOX {{{limit + 1}}}")).startswith("a1 NO [TOOBIG]")
+    assert (await alice(f"a2 APPEND INBOX {{{limit}}}")) == "+ OK"
 
 
-async def test_rfc_7889_a_client_that_vanishes_in_the_middle_of_a_message_leaves_nothing() -> None:
-    async with a_house() as house:
-        async with a_client(house) as client:
-            await client(b"a1 APPEND INBOX {1000000+}\r\n" + b"x" * 600_000)
-            assert list((house.mailboxes.storage.root / "tmp").iterdir())
-        assert not list((house.mailboxes.storage.root / "tmp").iterdir())
+async def test_rfc_7889_a_client_that_vanishes_in_the_middle_of_a_message_leaves_nothing(house: House) -> None:
+    async with a_client(house) as client:
+        await client(b"a1 APPEND INBOX {1000000+}\r\n" + b"x" * 600_000)
+        assert list((house.mailboxes.storage.root / "tmp").iterdir())
+    assert not list((house.mailboxes.storage.root / "tmp").iterdir())
 
 
 # LIST patterns (the class of CVE-2026-33607)
 
 
-async def test_cve_2026_33607_patterns_made_of_wildcards() -> None:
-    async with a_house() as house, a_client(house) as client:
-        await client("c CREATE " + "a" * 180)
-        for pattern in ("*a" * 2000 + "b", "%a" * 2000 + "b", "*" * 8000, "%*" * 2000 + "x", "a*" * 60 + "c"):
-            assert last(await client(f'a1 LIST "" "{pattern}"')) == "a1 OK LIST completed"
-            assert last(await client(f'a2 LSUB "" "{pattern}"')) == "a2 OK LSUB completed"
+async def test_cve_2026_33607_patterns_made_of_wildcards(alice: Dialogue) -> None:
+    await alice("c CREATE " + "a" * 180)
+    for pattern in ("*a" * 2000 + "b", "%a" * 2000 + "b", "*" * 8000, "%*" * 2000 + "x", "a*" * 60 + "c"):
+        assert last(await alice(f'a1 LIST "" "{pattern}"')) == "a1 OK LIST completed"
+        assert last(await alice(f'a2 LSUB "" "{pattern}"')) == "a2 OK LSUB completed"
 
 
 # mailbox names (CVE-2026-0394, CVE-2026-42394)
@@ -122,20 +116,18 @@ async def test_cve_2026_0394_names_never_become_paths_or_lines(name: str) -> Non
         assert (await client("a2 NOOP")).endswith("a2 OK NOOP completed")
 
 
-async def test_a_name_with_a_line_break_does_not_become_an_answer_of_its_own() -> None:
-    async with a_house() as house, a_client(house) as client:
-        answer = await client("a1 SELECT &AA0ACg-a1")  # CR LF a1
-        assert answer.count("\n") == 0 and answer.startswith("a1 NO ")
+async def test_a_name_with_a_line_break_does_not_become_an_answer_of_its_own(alice: Dialogue) -> None:
+    answer = await alice("a1 SELECT &AA0ACg-a1")  # CR LF a1
+    assert answer.count("\n") == 0 and answer.startswith("a1 NO ")
 
 
 # STARTTLS injection (CVE-2011-0411, CVE-2024-34083)
 
 
-async def test_cve_2011_0411_what_came_before_the_handshake_never_counts() -> None:
-    async with a_house() as house, a_client(house, login="", peer="192.0.2.1") as client:
-        answer = await client(b"a1 STARTTLS\r\na2 LOGIN mallory x\r\na3 NOOP\r\na4 APPEND INBOX {100+}\r\nhalf")
-        assert answer == "a1 OK Begin TLS now"
-        assert await client("a5 NOOP") == "a5 OK NOOP completed"
+async def test_cve_2011_0411_what_came_before_the_handshake_never_counts(outsider: Dialogue) -> None:
+    answer = await outsider(b"a1 STARTTLS\r\na2 LOGIN mallory x\r\na3 NOOP\r\na4 APPEND INBOX {100+}\r\nhalf")
+    assert answer == "a1 OK Begin TLS now"
+    assert await outsider("a5 NOOP") == "a5 OK NOOP completed"
 
 
 async def test_cve_2024_34083_on_the_wire() -> None:
@@ -155,17 +147,15 @@ async def test_cve_2024_34083_on_the_wire() -> None:
 # passwords in the clear, guessing, enumeration (CVE-2026-42393, CVE-2026-27856)
 
 
-async def test_rfc_3501_logindisabled_from_afar() -> None:
-    async with a_house() as house, a_client(house, login="", peer="192.0.2.1") as client:
-        for command in (f'LOGIN {ALICE} "{PASSWORD}"', "AUTHENTICATE PLAIN", "AUTHENTICATE PLAIN AGEAYg=="):
-            assert (await client(f"a1 {command}")).startswith("a1 NO [PRIVACYREQUIRED]")
+async def test_rfc_3501_logindisabled_from_afar(outsider: Dialogue) -> None:
+    for command in (f'LOGIN {ALICE} "{PASSWORD}"', "AUTHENTICATE PLAIN", "AUTHENTICATE PLAIN AGEAYg=="):
+        assert (await outsider(f"a1 {command}")).startswith("a1 NO [PRIVACYREQUIRED]")
 
 
-async def test_cve_2026_42393_names_that_exist_and_names_that_do_not_get_the_same() -> None:
-    async with a_house() as house, a_client(house, login="") as client:
-        names = (ALICE, BOB, "nobody@example.test", "nobody@elsewhere.test", "?")
-        answers = {await client(f"a1 LOGIN {name} wrong") for name in names}
-        assert answers == {"a1 NO [AUTHENTICATIONFAILED] The name or the password is wrong"}
+async def test_cve_2026_42393_names_that_exist_and_names_that_do_not_get_the_same(stranger: Dialogue) -> None:
+    names = (ALICE, BOB, "nobody@example.test", "nobody@elsewhere.test", "?")
+    answers = {await stranger(f"a1 LOGIN {name} wrong") for name in names}
+    assert answers == {"a1 NO [AUTHENTICATIONFAILED] The name or the password is wrong"}
 
 
 async def test_guessing_is_slowed_down_for_every_name_alike() -> None:
@@ -244,28 +234,26 @@ async def test_nobody_reads_the_mail_of_another() -> None:
 # floods and stalls
 
 
-async def test_a_client_that_only_makes_errors_is_sent_away() -> None:
-    async with a_house() as house, a_client(house, login="") as client:
-        answer = await client("\n".join(["GET / HTTP/1.1"] * 20))
-        assert last(answer) == "* BYE Too many errors" and client.task.done()
+async def test_a_client_that_only_makes_errors_is_sent_away(stranger: Dialogue) -> None:
+    answer = await stranger("\n".join(["GET / HTTP/1.1"] * 20))
+    assert last(answer) == "* BYE Too many errors" and stranger.task.done()
 
 
-async def test_a_command_asking_for_gigabytes_is_answered_in_bounded_pieces() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as client:
-        await put(house, b"Subject: x\r\n\r\n" + b"0123456789abcde\r\n" * 6000)
-        heaviest, total = 0, 0
-        real = client.channel.write
+async def test_a_command_asking_for_gigabytes_is_answered_in_bounded_pieces(house: House, reader: Dialogue) -> None:
+    await put(house, b"Subject: x\r\n\r\n" + b"0123456789abcde\r\n" * 6000)
+    heaviest, total = 0, 0
+    real = reader.channel.write
 
-        def write(octets: bytes) -> None:
-            nonlocal heaviest, total
-            heaviest, total = max(heaviest, len(octets)), total + len(octets)
-            real(octets[:100])
+    def write(octets: bytes) -> None:
+        nonlocal heaviest, total
+        heaviest, total = max(heaviest, len(octets)), total + len(octets)
+        real(octets[:100])
 
-        client.channel.write = write  # type: ignore[method-assign]
-        await client("a0 NOOP")
-        pieces = " ".join(f"BODY.PEEK[]<{start}.99999>" for start in range(100))
-        await client(f"a1 FETCH 1 ({pieces})")
-        assert total > 9_000_000 and heaviest < 300_000
+    reader.channel.write = write  # type: ignore[method-assign]
+    await reader("a0 NOOP")
+    pieces = " ".join(f"BODY.PEEK[]<{start}.99999>" for start in range(100))
+    await reader(f"a1 FETCH 1 ({pieces})")
+    assert total > 9_000_000 and heaviest < 300_000
 
 
 async def test_slow_clients_before_signing_in_have_a_deadline() -> None:
@@ -426,24 +414,23 @@ async def test_a_full_mailbox_is_refused_on_the_announcement() -> None:
         assert issubclass(MailboxError, Exception)
 
 
-async def test_no_single_step_holds_the_loop_on_a_large_mailbox() -> None:
+async def test_no_single_step_holds_the_loop_on_a_large_mailbox(house: House) -> None:
     """While the dearest questions about many messages are answered, others get their turn again and again."""
-    async with a_house() as house:
-        await fill(house, 20_000)
-        async with a_client(house, select="INBOX") as client:
-            turns = 0
+    await fill(house, 20_000)
+    async with a_client(house, select="INBOX") as client:
+        turns = 0
 
-            async def heartbeat() -> None:
-                nonlocal turns
-                while True:
-                    await asyncio.sleep(0)
-                    turns += 1
+        async def heartbeat() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
 
-            beat = asyncio.create_task(heartbeat())
-            await client("a1 FETCH 1:* (FLAGS INTERNALDATE)")
-            await client("a2 SEARCH " + " ".join(f"NOT SMALLER {n}" for n in range(200)))
-            beat.cancel()
-            assert turns > 200  # at least once for each key
+        beat = asyncio.create_task(heartbeat())
+        await client("a1 FETCH 1:* (FLAGS INTERNALDATE)")
+        await client("a2 SEARCH " + " ".join(f"NOT SMALLER {n}" for n in range(200)))
+        beat.cancel()
+        assert turns > 200  # at least once for each key
 
 
 async def fill(house: House, count: int) -> None:
@@ -515,15 +502,14 @@ async def test_a_search_ends_when_its_client_hangs_up(monkeypatch: pytest.Monkey
         await asyncio.wait_for(ended.wait(), 10)
 
 
-async def test_a_search_may_not_hold_a_thousand_questions() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as client:
-        await put(house, "Subject: x\r\n\r\ny\r\n")
-        await client("a0 NOOP")
-        assert (await client("a1 SEARCH " + " ".join(f"TEXT {n}" for n in range(21)))).startswith("a1 NO [LIMIT]")
-        assert (await client("a2 SEARCH " + " ".join(f"LARGER {n}" for n in range(201)))).startswith("a2 NO [LIMIT]")
-        assert await client("a3 SEARCH " + "TEXT x " * 500 + "1:* " * 500 + "ALL") == "* SEARCH 1\na3 OK SEARCH completed"
-        assert await client("a4 SEARCH 2:9,1:*,4") == "* SEARCH 1\na4 OK SEARCH completed"
-        assert await client("a5 SEARCH 5") == "* SEARCH\na5 OK SEARCH completed"
+async def test_a_search_may_not_hold_a_thousand_questions(house: House, reader: Dialogue) -> None:
+    await put(house, "Subject: x\r\n\r\ny\r\n")
+    await reader("a0 NOOP")
+    assert (await reader("a1 SEARCH " + " ".join(f"TEXT {n}" for n in range(21)))).startswith("a1 NO [LIMIT]")
+    assert (await reader("a2 SEARCH " + " ".join(f"LARGER {n}" for n in range(201)))).startswith("a2 NO [LIMIT]")
+    assert await reader("a3 SEARCH " + "TEXT x " * 500 + "1:* " * 500 + "ALL") == "* SEARCH 1\na3 OK SEARCH completed"
+    assert await reader("a4 SEARCH 2:9,1:*,4") == "* SEARCH 1\na4 OK SEARCH completed"
+    assert await reader("a5 SEARCH 5") == "* SEARCH\na5 OK SEARCH completed"
 
 
 async def test_parallel_guesses_take_turns() -> None:

@@ -9,141 +9,118 @@ import sys
 import textwrap
 import time
 
-from imap_house import ALICE, PASSWORD, a_client, a_house, a_server, play, put
+from imap_house import ALICE, PASSWORD, PLAIN, a_client, a_house, a_server, play, put
 
 from gk.imap.dialogue import Dialogue, House
 from gk.mail.maildir import Flag
 
-PLAIN = "Subject: Hello\r\n\r\nGood morning.\r\n"
-
-
-async def five(house: House) -> None:
-    for _ in range(5):
-        await put(house, PLAIN)
-
+pytest_plugins = "imap_fixtures"
 
 # EXPUNGE at the permitted moments (§7.4.1)
 
 
-async def test_expunge_is_not_said_during_fetch_store_and_search() -> None:
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-            await other("b1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
-            await play(one, r"""
-                C: a1 FETCH 3 (UID)
-                S: * 3 FETCH (UID 3)
-                S: a1 OK FETCH completed
-                C: a2 STORE 3 +FLAGS (\Flagged)
-                S: * 3 FETCH (FLAGS (\Flagged \Recent))
-                S: a2 OK STORE completed
-                C: a3 SEARCH UID 3
-                S: * SEARCH 3
-                S: a3 OK SEARCH completed
-                C: a4 FETCH 2 (UID ENVELOPE)
-                S: a4 NO [EXPUNGEISSUED] Some of the messages are gone
-                C: a5 STORE 2 +FLAGS (a)
-                S: a5 NO [EXPUNGEISSUED] Some of the messages are gone
-                C: a6 NOOP
-                S: * 2 EXPUNGE
-                S: a6 OK NOOP completed
-                C: a7 FETCH 2 (UID)
-                S: * 2 FETCH (UID 3)
-                S: a7 OK FETCH completed
-            """)
+async def test_expunge_is_not_said_during_fetch_store_and_search(five: None, one: Dialogue, other: Dialogue) -> None:
+    await other("b1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
+    await play(one, r"""
+        C: a1 FETCH 3 (UID)
+        S: * 3 FETCH (UID 3)
+        S: a1 OK FETCH completed
+        C: a2 STORE 3 +FLAGS (\Flagged)
+        S: * 3 FETCH (FLAGS (\Flagged \Recent))
+        S: a2 OK STORE completed
+        C: a3 SEARCH UID 3
+        S: * SEARCH 3
+        S: a3 OK SEARCH completed
+        C: a4 FETCH 2 (UID ENVELOPE)
+        S: a4 NO [EXPUNGEISSUED] Some of the messages are gone
+        C: a5 STORE 2 +FLAGS (a)
+        S: a5 NO [EXPUNGEISSUED] Some of the messages are gone
+        C: a6 NOOP
+        S: * 2 EXPUNGE
+        S: a6 OK NOOP completed
+        C: a7 FETCH 2 (UID)
+        S: * 2 FETCH (UID 3)
+        S: a7 OK FETCH completed
+    """)
 
 
-async def test_expunge_may_be_said_after_uid_commands() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-        for command in ("UID FETCH 1:* (UID)", "UID SEARCH ALL", "UID STORE 1:* +FLAGS (x)", "COPY 1 Archive", "CHECK"):
-            await put(house, PLAIN)
-            await put(house, PLAIN)
-            await one("a0 NOOP")
-            await other("b0 NOOP\nb1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
-            assert "* 2 EXPUNGE" in await one(f"a1 {command}"), command
+async def test_expunge_may_be_said_after_uid_commands(house: House, one: Dialogue, other: Dialogue) -> None:
+    for command in ("UID FETCH 1:* (UID)", "UID SEARCH ALL", "UID STORE 1:* +FLAGS (x)", "COPY 1 Archive", "CHECK"):
+        await put(house, PLAIN)
+        await put(house, PLAIN)
+        await one("a0 NOOP")
+        await other("b0 NOOP\nb1 STORE 2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
+        assert "* 2 EXPUNGE" in await one(f"a1 {command}"), command
 
 
-async def test_a_pipeline_of_numbers_means_what_it_meant() -> None:
+async def test_a_pipeline_of_numbers_means_what_it_meant(five: None, one: Dialogue, other: Dialogue) -> None:
     """RFC 3501 §5.5: FETCH behind FETCH may rely on the numbers, whatever others expunge meanwhile."""
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-            await other("b1 STORE 1:2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
-            answer = await one("a1 FETCH 5 (UID)\na2 STORE 5 +FLAGS.SILENT (\\Seen)\na3 FETCH 5 (UID)")
-            assert answer.count("* 5 FETCH (UID 5)") == 2
+    await other("b1 STORE 1:2 +FLAGS.SILENT (\\Deleted)\nb2 EXPUNGE")
+    answer = await one("a1 FETCH 5 (UID)\na2 STORE 5 +FLAGS.SILENT (\\Seen)\na3 FETCH 5 (UID)")
+    assert answer.count("* 5 FETCH (UID 5)") == 2
 
 
-async def test_messages_that_are_gone_keep_their_number_until_it_is_said() -> None:
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one:
-            account = await house.directory.find(ALICE)
-            assert account is not None
-            inbox = await house.mailboxes.folders.get(account.id, "INBOX")
-            await house.mailboxes.entries.store(inbox.id, [1, 5], "add", Flag.DELETED)
-            await house.mailboxes.entries.expunge(inbox.id)
-            await put(house, PLAIN)
-            await play(one, """
-                C: a1 FETCH 2 (UID)
-                S: * 2 FETCH (UID 2)
-                S: * 6 EXISTS
-                S: * 6 RECENT
-                S: a1 OK FETCH completed
-                C: a2 NOOP
-                S: * 5 EXPUNGE
-                S: * 1 EXPUNGE
-                S: a2 OK NOOP completed
-                C: a3 FETCH 1:* (UID)
-                S: * 1 FETCH (UID 2)
-                S: * 2 FETCH (UID 3)
-                S: * 3 FETCH (UID 4)
-                S: * 4 FETCH (UID 6)
-                S: a3 OK FETCH completed
-            """)
+async def test_messages_that_are_gone_keep_their_number_until_it_is_said(house: House, five: None, one: Dialogue) -> None:
+    account = await house.directory.find(ALICE)
+    assert account is not None
+    inbox = await house.mailboxes.folders.get(account.id, "INBOX")
+    await house.mailboxes.entries.store(inbox.id, [1, 5], "add", Flag.DELETED)
+    await house.mailboxes.entries.expunge(inbox.id)
+    await put(house, PLAIN)
+    await play(one, """
+        C: a1 FETCH 2 (UID)
+        S: * 2 FETCH (UID 2)
+        S: * 6 EXISTS
+        S: * 6 RECENT
+        S: a1 OK FETCH completed
+        C: a2 NOOP
+        S: * 5 EXPUNGE
+        S: * 1 EXPUNGE
+        S: a2 OK NOOP completed
+        C: a3 FETCH 1:* (UID)
+        S: * 1 FETCH (UID 2)
+        S: * 2 FETCH (UID 3)
+        S: * 3 FETCH (UID 4)
+        S: * 4 FETCH (UID 6)
+        S: a3 OK FETCH completed
+    """)
 
 
 # flags and new mail with any command (§5.2, §7.4.2)
 
 
-async def test_flags_of_others_are_told_with_the_next_command() -> None:
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-            await other("b1 STORE 4 +FLAGS (\\Seen Work)")
-            await play(one, r"""
-                C: a1 FETCH 1 (UID)
-                S: * 1 FETCH (UID 1)
-                S: * FLAGS (\Seen \Answered \Flagged \Deleted \Draft Work)
-                S: * OK [PERMANENTFLAGS (\Seen \Answered \Flagged \Deleted \Draft Work \*)] Flags that last
-                S: * 4 FETCH (UID 4 FLAGS (\Seen \Recent Work))
-                S: a1 OK FETCH completed
-                C: a2 NOOP
-                S: a2 OK NOOP completed
-            """)
+async def test_flags_of_others_are_told_with_the_next_command(five: None, one: Dialogue, other: Dialogue) -> None:
+    await other("b1 STORE 4 +FLAGS (\\Seen Work)")
+    await play(one, r"""
+        C: a1 FETCH 1 (UID)
+        S: * 1 FETCH (UID 1)
+        S: * FLAGS (\Seen \Answered \Flagged \Deleted \Draft Work)
+        S: * OK [PERMANENTFLAGS (\Seen \Answered \Flagged \Deleted \Draft Work \*)] Flags that last
+        S: * 4 FETCH (UID 4 FLAGS (\Seen \Recent Work))
+        S: a1 OK FETCH completed
+        C: a2 NOOP
+        S: a2 OK NOOP completed
+    """)
 
 
-async def test_a_silent_store_still_tells_what_another_has_changed() -> None:
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-            await other("b1 STORE 1 +FLAGS (\\Flagged)")
-            await play(one, r"""
-                C: a1 STORE 1 +FLAGS.SILENT (\Seen)
-                S: * 1 FETCH (FLAGS (\Seen \Flagged \Recent))
-                S: a1 OK STORE completed
-            """)
+async def test_a_silent_store_still_tells_what_another_has_changed(five: None, one: Dialogue, other: Dialogue) -> None:
+    await other("b1 STORE 1 +FLAGS (\\Flagged)")
+    await play(one, r"""
+        C: a1 STORE 1 +FLAGS.SILENT (\Seen)
+        S: * 1 FETCH (FLAGS (\Seen \Flagged \Recent))
+        S: a1 OK STORE completed
+    """)
 
 
-async def test_recent_belongs_to_the_first_session() -> None:
-    async with a_house() as house:
+async def test_recent_belongs_to_the_first_session(house: House) -> None:
+    await put(house, PLAIN)
+    async with a_client(house) as looker, a_client(house) as first, a_client(house) as second:
+        assert "* 1 RECENT" in await looker("a1 EXAMINE INBOX")
+        assert "* 1 RECENT" in await first("b1 SELECT INBOX")
+        assert "* 0 RECENT" in await second("c1 SELECT INBOX")
         await put(house, PLAIN)
-        async with a_client(house) as looker, a_client(house) as first, a_client(house) as second:
-            assert "* 1 RECENT" in await looker("a1 EXAMINE INBOX")
-            assert "* 1 RECENT" in await first("b1 SELECT INBOX")
-            assert "* 0 RECENT" in await second("c1 SELECT INBOX")
-            await put(house, PLAIN)
-            assert "* 2 RECENT" in await first("b2 NOOP")
-            assert "* 0 RECENT" in await second("c2 NOOP")
+        assert "* 2 RECENT" in await first("b2 NOOP")
+        assert "* 0 RECENT" in await second("c2 NOOP")
 
 
 async def test_a_mailbox_deleted_under_a_session() -> None:
@@ -167,35 +144,30 @@ async def test_a_mailbox_renamed_under_a_session_stays_open() -> None:
 # IDLE (RFC 2177)
 
 
-async def test_idle_tells_everything_at_once() -> None:
-    async with a_house() as house:
-        await five(house)
-        async with a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
-            await play(one, """
-                C: a1 IDLE
-                S: + idling
-            """)
-            await other("b1 STORE 3 +FLAGS (\\Seen)")
-            assert await one.news() == "* 3 FETCH (UID 3 FLAGS (\\Seen \\Recent))"
-            await other("b2 STORE 3 +FLAGS.SILENT (\\Deleted)\nb3 EXPUNGE")
-            assert (await one.news()).endswith("* 3 EXPUNGE")
-            await put(house, PLAIN)
-            assert "* 5 EXISTS" in await one.news()
-            await play(one, """
-                C: DONE
-                S: a1 OK IDLE completed
-            """)
+async def test_idle_tells_everything_at_once(house: House, five: None, one: Dialogue, other: Dialogue) -> None:
+    await play(one, """
+        C: a1 IDLE
+        S: + idling
+    """)
+    await other("b1 STORE 3 +FLAGS (\\Seen)")
+    assert await one.news() == "* 3 FETCH (UID 3 FLAGS (\\Seen \\Recent))"
+    await other("b2 STORE 3 +FLAGS.SILENT (\\Deleted)\nb3 EXPUNGE")
+    assert (await one.news()).endswith("* 3 EXPUNGE")
+    await put(house, PLAIN)
+    assert "* 5 EXISTS" in await one.news()
+    await play(one, """
+        C: DONE
+        S: a1 OK IDLE completed
+    """)
 
 
-async def test_idle_misses_nothing_that_came_just_before() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as one:
-        await put(house, PLAIN)
-        assert await one("a1 IDLE") == "+ idling\n* 1 EXISTS\n* 1 RECENT"
+async def test_idle_misses_nothing_that_came_just_before(house: House, one: Dialogue) -> None:
+    await put(house, PLAIN)
+    assert await one("a1 IDLE") == "+ idling\n* 1 EXISTS\n* 1 RECENT"
 
 
-async def test_idle_and_done_in_one_packet() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as one:
-        assert await one("a1 IDLE\nDONE\na2 NOOP") == "+ idling\na1 OK IDLE completed\na2 OK NOOP completed"
+async def test_idle_and_done_in_one_packet(one: Dialogue) -> None:
+    assert await one("a1 IDLE\nDONE\na2 NOOP") == "+ idling\na1 OK IDLE completed\na2 OK NOOP completed"
 
 
 DELIVER = """
@@ -216,16 +188,15 @@ DELIVER = """
 """
 
 
-async def test_idle_hears_mail_that_another_process_delivers() -> None:
-    async with a_house() as house, a_client(house, select="INBOX") as one:
-        await one("a1 IDLE")
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(DELIVER), str(house.database.folder))
-        assert await process.wait() == 0
-        delivered = time.monotonic()
-        assert "* 1 EXISTS" in await one.news(5)
-        assert time.monotonic() - delivered < 5  # the hub looks four times a second; a busy machine may be slower
-        answer = await one("DONE\na2 FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject)])")
-        assert "from another process" in answer
+async def test_idle_hears_mail_that_another_process_delivers(house: House, one: Dialogue) -> None:
+    await one("a1 IDLE")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(DELIVER), str(house.database.folder))
+    assert await process.wait() == 0
+    delivered = time.monotonic()
+    assert "* 1 EXISTS" in await one.news(5)
+    assert time.monotonic() - delivered < 5  # the hub looks four times a second; a busy machine may be slower
+    answer = await one("DONE\na2 FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject)])")
+    assert "from another process" in answer
 
 
 async def test_an_idle_client_that_is_forgotten_hears_that_we_are_still_here(monkeypatch: object) -> None:
@@ -264,7 +235,7 @@ async def test_two_sessions_in_disorder_end_with_the_same_picture() -> None:
     async with a_house() as house, a_client(house, select="INBOX") as one, a_client(house, select="INBOX") as other:
         pictures: dict[Dialogue, list[int | None]] = {one: [], other: []}
 
-        async def say(client: Dialogue, text: str) -> str:
+        async def say(alice: Dialogue, text: str) -> str:
             answer, told = await client(text), pictures[client]
             for number, word, rest in re.findall(r"^\* (\d+) (EXPUNGE|EXISTS|FETCH)(.*)$", answer, re.MULTILINE):
                 if word == "EXPUNGE":
