@@ -27,10 +27,10 @@ async def site(tmp_path):
 
 
 async def call(
-    site: Site, method: str, path: str, body: Any = None, ticket: str = "", raw: bytes | None = None
+    site: Site, method: str, path: str, body: Any = None, ticket: str = "", raw: bytes | None = None, language: str = ""
 ) -> tuple[int, Any]:
     """One call; its status and JSON."""
-    headers = {"Authorization": f"Bearer {ticket}"} if ticket else {}
+    headers = ({"Authorization": f"Bearer {ticket}"} if ticket else {}) | ({"Accept-Language": language} if language else {})
     async with aiohttp.ClientSession(headers=headers) as session:
         given: dict[str, Any] = {"json": body} if raw is None else {"data": raw, "headers": {"Content-Type": "application/json"}}
         async with session.request(method, site.url + path, **given) as answer:
@@ -214,12 +214,25 @@ async def test_an_answer_names_ten_errors_and_not_ten_thousand(site):
 
 @pytest.mark.parametrize("body", [
     {"to": [BOB], "subject": "\ud800x"}, {"to": [BOB], "text": "\ud800x"},
-    {"to": [{"address": "\ud800@example.test", "name": ""}]},
+    {"to": [{"address": "\ud800@example.test", "name": ""}]}, {"to": [{"address": BOB, "name": "\ud800"}]},
+    {"cc": [f"\ud800 <{BOB}>"]}, {"bcc": [{"address": BOB, "name": "x\udfff"}]},
 ])  # fmt: skip
 async def test_rfc8259_half_of_a_surrogate_pair_is_422(site, body):
     status, answer = await call(site, "POST", "/api/mails/send", body, await site.ticket())
     assert status == 422 and answer["detail"]
     assert (await site.office.queue.status())["pending"] == 0
+
+
+async def test_errors_are_in_the_language_of_the_client_and_else_in_english(site):
+    async def said(body, language=""):
+        return (await call(site, "POST", "/api/mails/send", body, await site.ticket(), language=language))[1]["detail"]
+
+    nobody, wrong = {"to": ["nobody@example.test"]}, {"to": ["bob"]}
+    assert await said(nobody) == "There is nobody with the address nobody@example.test here."
+    assert await said(nobody, language="fr") == "Il n’y a personne ici à l’adresse nobody@example.test."
+    assert (await said(wrong))[0]["msg"] == "“bob” has no @: an address looks like name@example.org."
+    assert "n’a pas d’@" in (await said(wrong, language="fr-CA"))[0]["msg"]
+    assert "saut de ligne" in (await said({"subject": "a\nb"}, language="fr"))[0]["msg"]
 
 
 @pytest.mark.parametrize("field", ["email", "password"])

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
+from gk.accounts.address import Address, AddressError
 from gk.accounts.directory import Directory
 from gk.core.config import Settings
 from gk.core.database import Database, StorageFull
@@ -382,6 +383,91 @@ def test_outgoing_is_checked_at_the_edge_rfc5322_2_2(wrong: dict[str, Any]) -> N
         Outgoing(**wrong)
 
 
+HALF = "a\ud800b"  # half of a surrogate pair: JSON can carry it, nothing can write it
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"to": [{"name": HALF, "address": "bob@example.test"}]},
+        {"to": [f"{HALF} <bob@example.test>"]},
+        {"cc": [Person(name=HALF, address="bob@example.test")]},
+        {"bcc": [f"{HALF}@example.test"]},
+        {"to": [f"bob@{HALF}.test"]},
+        {"subject": HALF},
+        {"text": HALF},
+        {"attachments": [{"name": HALF, "data": "eA=="}]},
+        {"attachments": [{"name": "x", "type": f"text/{HALF}", "data": "eA=="}]},
+    ],
+)
+def test_rfc8259_half_of_a_surrogate_pair_is_no_part_of_a_mail(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Outgoing(**wrong)
+
+
+async def test_rfc8259_half_of_a_surrogate_pair_is_invalid_in_every_call(office: Office) -> None:
+    alice, id = office.alice, await office.put(office.alice)
+    bob = Person(name=HALF, address="bob@example.test")
+    for work in (
+        alice.list_emails(HALF), alice.count_emails(HALF), alice.search_emails(HALF), alice.search_emails(subject=HALF),
+        alice.search_emails(recipient=HALF), alice.list_emails(sender=HALF), alice.list_emails(cursor=HALF),
+        alice.move_email([id], HALF), alice.flag_email([id], HALF), alice.create_folder(HALF), alice.prepare_reply(id, HALF),
+        alice.reply_email(id, HALF), alice.forward_email(id, [bob]), alice.forward_email(id, [], HALF),
+    ):  # fmt: skip
+        with pytest.raises(Invalid):
+            await work
+    for work in (alice.read_email(HALF), alice.attachment(id, HALF), alice.flag_email([HALF], "seen")):
+        with pytest.raises(NotFound):
+            await work
+    assert (await office.queue.status(NOON))["pending"] == 0
+
+
+# --- what a person is told ----------------------------------------------------------------------------------------------------
+
+
+async def told(work: Any) -> tuple[str, str]:
+    """An error in English and in French."""
+    with pytest.raises(MailError) as caught:
+        await work
+    return str(caught.value), caught.value.text("fr-CA")
+
+
+async def test_every_refusal_speaks_french(office: Office) -> None:
+    alice, id = office.alice, await office.put(office.alice, From="not an address")
+    several = Outgoing(to=["nobody@example.test", "x@elsewhere.test"])
+    for work in (
+        alice.read_email("999"), alice.list_emails("Nowhere"), alice.list_emails(limit=0), alice.list_emails(cursor="x"),
+        alice.send_email(Outgoing()), alice.send_email(several), alice.prepare_reply(id, "x"), alice.attachment(id, "9"),
+        alice.flag_email([id], "two words"), alice.create_folder("INBOX"), alice.create_folder(""), alice.create_folder("a\nb"),
+        alice.create_folder("x" * 2000), alice.create_folder("a/" * 20 + "b"), alice.create_folder("*"),
+        alice.forward_email(id, [Person(address="bob")]), alice.search_emails(HALF),
+        alice.forward_email(id, [Person(name="a\nb", address="bob@example.test")]),
+        alice.send_email(Outgoing(to=["bob@example.test"], attachments=[NewAttachment(name="x")])),
+    ):  # fmt: skip
+        english, french = await told(work)
+        assert english != french and "{" not in english + french, english
+
+
+async def test_a_refusal_names_each_in_both_languages(office: Office) -> None:
+    english, french = await told(office.alice.send_email(Outgoing(to=["nobody@example.test", "{x}@elsewhere.test"])))
+    assert english == (
+        "There is nobody with the address nobody@example.test here. "
+        "Mail to other servers cannot be sent yet, so {x}@elsewhere.test cannot be reached."
+    )
+    assert french.startswith("Il n’y a personne ici à l’adresse nobody@example.test. On ne peut pas encore")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "bob", "@example.test", "a b@example.test", "bob@", "bob@a..test", "bob@-a.test", '"bob@example.test', "bob@[x]",
+     "x" * 65 + "@example.test", "bob@" + "x" * 64 + ".test", "bob@" + "x." * 130 + "test", "a\tb@example.test"],
+)  # fmt: skip
+def test_a_wrong_address_is_explained_in_french(wrong: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        Address.parse(wrong)
+    assert caught.value.text("fr") != caught.value.text("en") == str(caught.value)
+
+
 async def test_header_injection_in_a_file_name_is_refused(office: Office) -> None:
     file = NewAttachment.of("a\r\nX-Evil: 1", "text/plain", b"x")
     with pytest.raises(Invalid):
@@ -416,6 +502,45 @@ async def test_reply_all_leaves_out_oneself_under_every_address(office: Office) 
     nobody = await office.put(office.alice, "x", From="not an address")
     with pytest.raises(Invalid, match="no address"):
         await office.alice.prepare_reply(nobody, "y")
+
+
+async def test_an_answer_to_all_still_reaches_the_rest_of_the_team(office: Office) -> None:
+    """A shared address reaches oneself too; left out as one's own, the others would not get the answer."""
+    id = await office.put(office.alice, "x", From="carol@example.test", To="team@example.test", Cc="info@example.test")
+    answer = await office.alice.prepare_reply(id, "y", reply_all=True)
+    assert [[p.address for p in people] for people in (answer.to, answer.cc)] == [["carol@example.test"], ["team@example.test"]]
+
+
+async def test_an_answer_to_all_leaves_out_the_catch_all(office: Office) -> None:
+    await office.directory.add_domain("alice.test")
+    await office.directory.add_alias("@alice.test", "alice@example.test")
+    id = await office.put(office.alice, "x", From="bob@example.test", To="shop@alice.test, carol@example.test")
+    answer = await office.alice.prepare_reply(id, "y", reply_all=True)
+    assert [[p.address for p in people] for people in (answer.to, answer.cc)] == [["bob@example.test"], ["carol@example.test"]]
+
+
+async def test_one_more_word_goes_to_those_it_was_sent_to(office: Office) -> None:
+    sent = await office.alice.send_email(Outgoing(to=["bob@example.test"], cc=["carol@example.test"], subject="Plan"))
+    answer = await office.alice.prepare_reply(sent.id, "and bring it")
+    assert ([p.address for p in answer.to], answer.subject) == (["bob@example.test"], "Re: Plan")
+    again = await office.alice.prepare_reply(sent.id, "and bring it", reply_all=True)
+    assert [p.address for p in again.cc] == ["carol@example.test"]
+
+
+async def test_a_forward_of_html_takes_its_pictures_along(office: Office) -> None:
+    id = await office.put(office.alice, Subject="TR: Fwd: Logo", Content_Type=RELATED)
+    await office.alice.forward_email(id, [Person(address="bob@example.test")], "voilà")
+    await office.deliver()
+    (mail,) = (await office.bob.list_emails()).items
+    email = await office.bob.read_email(mail.id)
+    assert (email.subject, [(file.name, file.type) for file in email.attachments]) == ("Fwd: Logo", [("part 2.png", "image/png")])
+    assert email.text.startswith("voilà\n\n----------") and email.text.rstrip().endswith("Logo")
+    assert (await office.bob.attachment(mail.id, email.attachments[0].part)).data == b"\x89PNG\r\n\x1a\n"
+
+
+async def test_a_forward_of_a_long_text_has_all_of_it(office: Office) -> None:
+    id = await office.put(office.alice, "word " * 100_000 + "the end")
+    assert (await office.alice.prepare_forward(id)).text.rstrip().endswith("the end")
 
 
 async def test_forward_keeps_attachments_and_marks_the_original(office: Office) -> None:

@@ -27,15 +27,25 @@ from ..core.sentences import Told
 from .headers import Moment, parse_date, parse_ids, parse_mailboxes, people
 from .mime import Message, attachments, decode_body, filename_of, lines_of, parse, shown_name, steps, text_of, with_crlf
 
-# %% ../../nbs/mail/05_compose.ipynb #e65b0013
+# %% ../../nbs/mail/05_compose.ipynb #53875761
+_FRENCH_ERRORS = {
+    "This message names no address to reply to.": "Ce message ne nomme aucune adresse à laquelle répondre.",
+    "The subject contains a line break or a NUL character.": "L’objet contient un saut de ligne ou un caractère NUL.",
+    "The name contains a line break or a NUL character.": "Le nom contient un saut de ligne ou un caractère NUL.",
+    "The file name contains a line break or a NUL character.": "Le nom du fichier contient un saut de ligne ou un caractère NUL.",
+}
+
+
 class ComposeError(Told, ValueError):
     "The message cannot be written; the text says why, for a person"
+
+    FRENCH = _FRENCH_ERRORS
 
 
 class HeaderInjection(ComposeError):
     "A header value contains a line break or NUL (RFC 5322 §2.2)"
 
-
+# %% ../../nbs/mail/05_compose.ipynb #e3ea7e46
 @dataclass(frozen=True, slots=True)
 class Correspondent:
     "A person with an address"
@@ -60,7 +70,7 @@ class Correspondent:
     def __str__(self) -> str:
         return f"{self.name} <{self.address}>" if self.name else str(self.address)
 
-
+# %% ../../nbs/mail/05_compose.ipynb #bac1f3fc
 @dataclass(frozen=True, slots=True)
 class Attachment:
     "A file that goes with a message"

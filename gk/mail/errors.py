@@ -41,11 +41,12 @@ _SERVICE = {
     "The attachment “{name}” has no content.": "La pièce jointe « {name} » n’a pas de contenu.",
 }  # fmt: skip
 
-# %% ../../nbs/mail/14_errors.ipynb #f5e57b6e
+# %% ../../nbs/mail/14_errors.ipynb #11c2beb0
 _BELOW = {
     folders.FULL: "La boîte est pleine. Supprimez des messages et videz la corbeille pour faire de la place.",
     "This folder does not exist any more.": "Ce dossier n’existe plus.",
     "There is a folder “{name}” already.": "Il y a déjà un dossier « {name} ».",
+    "There is no folder for {use}.": "Il n’y a pas de dossier pour {use}.",
     "The inbox cannot be deleted.": "La boîte de réception ne peut pas être supprimée.",
     "A folder name must not be empty, nor begin or end with a space.":
         "Le nom d’un dossier ne peut être vide, ni commencer ou finir par une espace.",
@@ -58,10 +59,6 @@ _BELOW = {
     f"Folders can be nested {folders.MAX_DEPTH} deep at most.": f"Les dossiers ont {folders.MAX_DEPTH} niveaux au plus.",
     "A keyword is made of up to 100 letters, digits and signs, without spaces.":
         "Un mot-clé se compose de 100 lettres, chiffres et signes au plus, sans espace.",
-    "This message names no address to reply to.": "Ce message ne nomme aucune adresse à laquelle répondre.",
-    "The subject contains a line break or a NUL character.": "L’objet contient un saut de ligne ou un caractère NUL.",
-    "The name contains a line break or a NUL character.": "Le nom contient un saut de ligne ou un caractère NUL.",
-    "The file name contains a line break or a NUL character.": "Le nom du fichier contient un saut de ligne ou un caractère NUL.",
 }  # fmt: skip
 
 # %% ../../nbs/mail/14_errors.ipynb #8d86af22
@@ -99,16 +96,16 @@ def no_message() -> NotFound:
     "The same for a message of somebody else and for one that never was"
     return NotFound("There is no such message.")
 
-# %% ../../nbs/mail/14_errors.ipynb #7e86455f
+# %% ../../nbs/mail/14_errors.ipynb #e40f1281
 MOST_REASONS = 10
 
 
 def _again(
     kind: type[MailError],
-    error: Exception,
+    error: Told,
 ) -> MailError:
     "The same sentence in an error of this chapter"
-    return kind(error.sentence, *error.reasons, **error.places) if isinstance(error, Told) else kind(str(error))
+    return kind(error.sentence, *error.reasons, **error.places)
 
 
 def reasons_of(
@@ -133,9 +130,9 @@ def said() -> Iterator[None]:
         raise no_message() from None
     except folders.OverQuota as error:
         raise _again(OverQuota, error) from None
-    except (MailboxError, ComposeError) as error:
+    except MailboxError as error:
         raise _again(Invalid, error) from None
-    except AddressError as error:
+    except (AddressError, ComposeError) as error:
         raise Invalid("", error) from None
     except ValidationError as error:
         raise Invalid("", *reasons_of(error)) from None

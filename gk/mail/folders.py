@@ -10,7 +10,7 @@ __all__ = ['FULL', 'MAX_NAME', 'MAX_LEVEL', 'MAX_DEPTH', 'SELECT', 'ERASED', 'EX
            'drop_mailbox', 'remove_paths', 'forget_removals', 'insert_defaults', 'Tasks', 'Storage', 'Removals',
            'Folders', 'Defaults', 'Subscriptions', 'Quota']
 
-# %% ../../nbs/mail/07_folders.ipynb #6d1957cb
+# %% ../../nbs/mail/07_folders.ipynb #459248d5
 import asyncio
 import math
 import shutil
@@ -24,10 +24,11 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from ..core.database import Database, Reader, Transaction
+from ..core.sentences import Told
 from . import maildir
 
-# %% ../../nbs/mail/07_folders.ipynb #197d3f95
-class MailboxError(Exception):
+# %% ../../nbs/mail/07_folders.ipynb #0bfe37b6
+class MailboxError(Told):
     "Something about a folder or a message cannot be done; the text says what, for a person"
 
 
@@ -176,7 +177,7 @@ def set_subscription(tx: Transaction, account_id: int, name: str, on: bool) -> N
     else:
         tx.driver.execute("DELETE FROM subscription WHERE account_id = ? AND name = ?", (account_id, name))
 
-# %% ../../nbs/mail/07_folders.ipynb #992ca135
+# %% ../../nbs/mail/07_folders.ipynb #cd447a6e
 def insert(
     tx: Transaction,
     account_id: int,
@@ -185,7 +186,7 @@ def insert(
 ) -> Mailbox:
     "A new, empty, subscribed folder, with the parents it needs; raises MailboxExists"
     if by_name(tx, account_id, name):
-        raise MailboxExists(f"There is a folder “{name}” already.")
+        raise MailboxExists("There is a folder “{name}” already.", name=name)
     for parent in parents(name):
         if by_name(tx, account_id, parent) is None:
             insert(tx, account_id, parent)
@@ -198,7 +199,7 @@ def insert(
     tx.notify(f"account:{account_id}")
     return by_id(tx, made.lastrowid or 0)
 
-# %% ../../nbs/mail/07_folders.ipynb #35aae956
+# %% ../../nbs/mail/07_folders.ipynb #c75b8e33
 def rename(
     tx: Transaction,
     account_id: int,
@@ -209,18 +210,18 @@ def rename(
     if new == old or (old != "INBOX" and new.startswith(f"{old}/")):
         raise BadName("A folder cannot be moved into itself.")
     if new == "INBOX" or by_name(tx, account_id, new):
-        raise MailboxExists(f"There is a folder “{new}” already.")
+        raise MailboxExists("There is a folder “{name}” already.", name=new)
     below = [] if old == "INBOX" else [box for box in all_of(tx, account_id) if box.name.startswith(f"{old}/")]
     top = by_name(tx, account_id, old)
     if top is None and not below:
-        raise MailboxNotFound(f"There is no folder “{old}”.")
+        raise MailboxNotFound("There is no folder “{name}”.", name=old)
     for parent in parents(new):
         if by_name(tx, account_id, parent) is None:
             insert(tx, account_id, parent)
     for box in [top, *below] if top else below:
         name = check_name(new + box.name[len(old) :])  # the new name may be too long or too deep for a child
         if by_name(tx, account_id, name):
-            raise MailboxExists(f"There is a folder “{name}” already.")
+            raise MailboxExists("There is a folder “{name}” already.", name=name)
         tx.driver.execute("UPDATE mailbox SET name = ? WHERE id = ?", (name, box.id))
         if box.subscribed:
             set_subscription(tx, account_id, name, True)
@@ -451,7 +452,7 @@ class Removals:
                 first, last = rows[0][0], rows[-1][0]  # entries are only ever added behind these
                 await database.write(lambda tx, span=(first, last): forget_removals(tx, *span))  # type: ignore[misc]
 
-# %% ../../nbs/mail/07_folders.ipynb #7095ee56
+# %% ../../nbs/mail/07_folders.ipynb #3b1b053c
 MailboxList = list[Mailbox]  # inside the class `list` is a method
 
 
@@ -468,7 +469,7 @@ class Folders:
         except BadName:
             found = None  # a name that cannot exist does not exist
         if found is None:
-            raise MailboxNotFound(f"There is no folder “{name[:100]}”.")
+            raise MailboxNotFound("There is no folder “{name}”.", name=name[:100])
         return found
 
     async def by_id(self, mailbox_id: int) -> Mailbox:
@@ -503,7 +504,7 @@ class Folders:
         await self.database.write(lambda tx: drop_mailbox(tx, box))
         self.removals.soon()
 
-# %% ../../nbs/mail/07_folders.ipynb #17de8bd3
+# %% ../../nbs/mail/07_folders.ipynb #adbd618b
 class Defaults:
     "The folders that every person has"
 
@@ -522,7 +523,7 @@ class Defaults:
         for box in await self.ensure(account_id):
             if box.special_use == use or (box.name, use) in DEFAULTS:
                 return box
-        raise MailboxNotFound(f"There is no folder for {use}.")
+        raise MailboxNotFound("There is no folder for {use}.", use=use)
 
 # %% ../../nbs/mail/07_folders.ipynb #611aa491
 class Subscriptions:

@@ -89,7 +89,7 @@ def one_line(
     line = " ".join(seen.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
-# %% ../../nbs/mcp/01_preview.ipynb #11d79fa5
+# %% ../../nbs/mcp/01_preview.ipynb #a5b0e598
 def recipient(
     text: str,  # "bob@example.test" or "Bob <bob@example.test>"
 ) -> Person:
@@ -98,7 +98,7 @@ def recipient(
     if bare.endswith(">") and "<" in bare:
         name, _, bare = bare[:-1].rpartition("<")
     if key_of(bare) is None or len(addresses_in(text)) > 1:
-        raise Invalid(f"“{text[:80]}” is not one mail address, such as name@example.org.")
+        raise Invalid("“{text}” is not one mail address, such as name@example.org.", text=text[:80])
     return Person(name=name.strip().strip('"'), address=bare.strip())
 
 
@@ -196,7 +196,7 @@ async def look_at_forwarding(mail: Mail, args: Mapping[str, Any]) -> Look:
     found = await addressed(mail, people)
     return Look(Facts(**_reaching(found)), _prepared("forward_email", args, message, found, about))
 
-# %% ../../nbs/mcp/01_preview.ipynb #0ad54583
+# %% ../../nbs/mcp/01_preview.ipynb #037aad91
 async def folder_named(
     mail: Mail,
     name: str,  # as the model or person wrote it
@@ -209,8 +209,9 @@ async def folder_named(
     names = [f.name for f in folders]
     folded = {n.casefold(): n for n in names}
     near = [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, 1, 0.6)]
-    hint = f" Did you mean “{near[0]}”?" if near else f" There are {', '.join(names[:12])}."
-    raise FolderNotFound(f"There is no folder “{name[:80]}”.{hint}")
+    if near:
+        raise FolderNotFound("There is no folder “{name}”. Did you mean “{near}”?", name=name[:80], near=near[0])
+    raise FolderNotFound("There is no folder “{name}”. There are {names}.", name=name[:80], names=", ".join(names[:12]))
 
 
 def use_of(
@@ -219,12 +220,12 @@ def use_of(
     "What a folder is for (RFC 6154; the inbox has no attribute there). A Trash that lost its own is one all the same"
     return folder.special_use or {"INBOX": "\\Inbox", "Trash": "\\Trash"}.get(folder.name, "")
 
-# %% ../../nbs/mcp/01_preview.ipynb #4be7c673
+# %% ../../nbs/mcp/01_preview.ipynb #ec7b4ce2
 async def _mails(mail: Mail, args: Mapping[str, Any]) -> tuple[list[Summary], dict[str, str]]:
     "The messages that `ids` names, and the special use of the folder each is in"
     ids = listed(args["ids"])
     if not ids or len(ids) > MAX_MAILS:
-        raise Invalid(f"Name between 1 and {MAX_MAILS} messages.")
+        raise Invalid("Name between 1 and {most} messages.", most=MAX_MAILS)
     found = await mail.summaries(list(dict.fromkeys(ids)))
     uses = {f.name: use_of(f) for f in await mail.list_folders()}
     return found, {m.id: uses.get(m.folder, "\\Trash") for m in found}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'MCP_PATHS', 'Later', 'create_app']
 
-# %% ../../nbs/web/10_app.ipynb #164455b3
+# %% ../../nbs/web/10_app.ipynb #5413fb9a
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from ..agent.conversation import NotFound as NoConversation
 from ..core.database import DatabaseError, StorageFull
 from ..mail.service import MailError
-from .api import Tickets, answer_invalid, api_router, metrics_router, problem
+from .api import Tickets, answer_invalid, api_router, asked_in, metrics_router, problem
 from .chat import Runs, chat_routes
 from .pages import message, page_routes
 from .parts import Office, Parts
@@ -62,7 +62,7 @@ class Later:
         if self._endpoint is not None:
             await self._endpoint.stop()
 
-# %% ../../nbs/web/10_app.ipynb #84f2b41f
+# %% ../../nbs/web/10_app.ipynb #ea0a3323
 def _add_errors(app: FastAPI, parts: Parts) -> None:
     """How errors of the floors below are answered."""
 
@@ -76,7 +76,7 @@ def _add_errors(app: FastAPI, parts: Parts) -> None:
         return answered
 
     async def known(request: Request, error: Exception) -> Response:
-        return answer(request, *problem(error))
+        return answer(request, *problem(error, asked_in(request)))
 
     async def absent(request: Request, error: Exception) -> Response:
         return answer(request, 404, "There is no such conversation.")

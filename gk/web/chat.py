@@ -7,7 +7,7 @@ __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EA
            'Watchers', 'Runs', 'in_both', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
            'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
-# %% ../../nbs/web/09_chat.ipynb #7f90a38f
+# %% ../../nbs/web/09_chat.ipynb #b7aa8550
 import asyncio
 import json
 from collections import Counter
@@ -27,11 +27,12 @@ from ..agent.conversation import NotFound as NoConversation
 from ..core.database import StorageFull
 from ..core.limits import TokenBucket
 from ..core.metrics import web_sockets
+from ..core.sentences import whole_text
 from ..mail.service import MailError
 from .components import LONGEST_REQUEST, offered, render, said, shown_name, toast
 from .pages import message, posted, wants_json
 from .parts import Parts, Visit, conversation_of, visit_of
-from .security import form_token, whole_text
+from .security import form_token
 from .text import CATALOGUE
 from .turns import Drawing
 

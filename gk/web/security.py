@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PAGE_POLICY', 'NOTHING_POLICY', 'MAIL_POLICY', 'MAIL_POLICY_IMAGES', 'LONGEST_BODY', 'LONGEST_FORM', 'SHORT_BODY',
            'host_allowed', 'origin_allowed', 'TooLarge', 'longest_body', 'route_of', 'Guard', 'cookie_name', 'cookie',
-           'is_secure', 'session_of', 'form_token', 'form_token_valid', 'whole_text', 'read_form', 'TooManyAttempts',
-           'Door', 'client_address', 'download_headers']
+           'is_secure', 'session_of', 'form_token', 'form_token_valid', 'read_form', 'TooManyAttempts', 'Door',
+           'client_address', 'download_headers']
 
 # %% ../../nbs/web/05_security.ipynb #ff82a12e
 import asyncio
@@ -261,16 +261,7 @@ def form_token_valid(key: bytes, binding: str, token: str) -> bool:
     expected = hmac.digest(key, raw[:12] + binding.encode(), sha256)[:20]
     return len(raw) == 32 and hmac.compare_digest(raw[12:], expected)
 
-# %% ../../nbs/web/05_security.ipynb #2a540189
-def whole_text(value: str) -> str:
-    """A text that UTF-8 can write: no half of a surrogate pair, which JSON can carry (RFC 8259 §8.2). Raises ValueError."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain half of a surrogate pair") from None
-    return value
-
-
+# %% ../../nbs/web/05_security.ipynb #4951a3ec
 async def read_form(request: "Request") -> dict[str, str]:
     """The fields of a posted form; ValueError for too many or for what is no form."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
