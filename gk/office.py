@@ -98,7 +98,7 @@ class DemoMark:
             os.fsync(file.fileno())
         new.rename(folder / "demo.json")
 
-# %% ../nbs/faces/00_office.ipynb #53fb11e5
+# %% ../nbs/faces/00_office.ipynb #5a86c6c7
 def make_mail(office: "Office") -> "MailService":
     """What people can do with mail; every face and every tool goes through it."""
     from gk.mail.service import MailService  # late, as in the next four
@@ -110,9 +110,10 @@ def make_mail(office: "Office") -> "MailService":
 
 def make_registry(office: "Office") -> "Registry":
     """The tools of all MCP servers."""
+    from gk.mcp.others import other_servers
     from gk.mcp.registry import Registry
 
-    return Registry(office.mail.of, office.directory)
+    return Registry(office.mail.of, office.directory, other_servers(office.settings.mcp.servers))
 
 
 def make_conversations(office: "Office") -> "Conversations":
@@ -211,7 +212,7 @@ def show_numbers(office: "Office") -> None:
     metrics.search_behind.set_function(partial(looked, office.search.indexer.behind))
     metrics.data_free_bytes.set_function(partial(looked, lambda: shutil.disk_usage(office.settings.data).free))
 
-# %% ../nbs/faces/00_office.ipynb #75d022ea
+# %% ../nbs/faces/00_office.ipynb #adcf4dc7
 async def start_work(office: "Office") -> None:
     """Begin the work that only the holder of the folder's lock may do."""
     await office.running.enter_async_context(working(office))
@@ -226,6 +227,8 @@ async def stop_work(office: "Office") -> None:
 async def close_office(office: "Office") -> None:
     """Stop what was started, finish what is being written, close the files."""
     await office.stop()
+    if "registry" in vars(office):  # made: programs of others may run for it
+        await office.registry.close()
     await office.search.close()
     await office.mailboxes.close()
     office.credentials.close()

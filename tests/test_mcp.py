@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from gk.core.config import Settings
 from gk.mail.service import Mail
 from gk.mcp.endpoint import Endpoint
 from gk.mcp.mail import OFFERS, WINDOW, fenced, mail_server, quoted
+from gk.mcp.others import Other
 from gk.mcp.policy import Context, judge
 from gk.mcp.preview import one_line
 from gk.mcp.registry import Registry
@@ -330,7 +332,7 @@ async def test_an_answer_to_another_question_is_none(house: House) -> None:
 
 
 def registry(house: House, **others: Any) -> Registry:
-    return Registry(house.office.mail.of, house.office.directory, others)
+    return Registry(house.office.mail.of, house.office.directory, [Other(n, partial(Client, s)) for n, s in others.items()])
 
 
 async def test_the_approval_of_one_call_is_for_that_call(house: House) -> None:
@@ -420,7 +422,7 @@ async def test_tools_of_another_server_are_always_asked(house: House) -> None:
     decision = judge("weather__list_emails", prepared.args, prepared.facts, Context())
     assert (decision.action, decision.tainted) == ("ask", True)
     assert (await tools.call(house.alice, "weather__list_emails", prepared.args)).is_error and not called
-    assert (await tools.call(house.alice, "weather__list_emails", prepared.args, decision.digest)).text == "sun"
+    assert (await tools.call(house.alice, "weather__list_emails", prepared.args, decision.digest)).text.splitlines()[-2] == "sun"
     assert (await tools.call(house.alice, "down__x", {}, judge("down__x", {}, None, Context()).digest)).is_error
 
 

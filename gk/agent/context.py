@@ -147,12 +147,13 @@ def lists_shown(turns: Sequence[Told]) -> list[tuple[str, ...]]:
             shown.append(ids)
     return shown
 
-# %% ../../nbs/agent/13_context.ipynb #a0cf0b12
+# %% ../../nbs/agent/13_context.ipynb #6b59a1b3
 def policy_context(
     turns: Sequence[Told],  # the last is the one in progress
     contacts: Iterable[Contact],
     own: Iterable[str],
     typed: Iterable[str] = (),  # what the person has just typed into a card
+    strangers: Iterable[str] = (),  # further texts of strangers that the model sees
     can_ask: bool = True,
 ) -> Context:
     """What the policy is told of a conversation."""
@@ -165,7 +166,7 @@ def policy_context(
         words=(*own_words(turns), *typed),
         lists=tuple(lists),
         ids=frozenset(i for p in results if OTHERS not in str(p.get("name")) for i in ids_in(p.get("structured"))),
-        untrusted=tuple(str(p.get("text")) for p in results if p.get("text") and p.get("name") not in HOMELY),
+        untrusted=(*strangers, *(str(p.get("text")) for p in results if p.get("text") and p.get("name") not in HOMELY)),
         contacts=tuple(contacts),
         own=tuple(own),
         can_ask=can_ask,

@@ -9,9 +9,10 @@ __all__ = ['log', 'NOTES', 'T', 'MAX_ANSWER', 'MAX_CALLS', 'ACTIONS', 'Play', 'C
            'runs', 'refuses', 'card_of', 'asks', 'make', 'run', 'ask_for', 'answer', 'stop', 'Ending', 'closing',
            'living', 'play', 'Answer', 'carry_out', 'go_on', 'refuse', 'approve', 'typed_on']
 
-# %% ../../nbs/agent/14_loop.ipynb #4313f5ad
+# %% ../../nbs/agent/14_loop.ipynb #c3f33391
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,11 @@ import structlog
 from rapidfuzz import process
 
 from ..accounts.directory import Account
-from .context import Told, call_of, messages_of, policy_context, system_prompt, tell
+from .context import OTHERS, Told, call_of, messages_of, policy_context, system_prompt, tell
 from .conversation import LEASE_SECONDS, Approval, Conversations, Decided, Event, Gone, Status, Turn, begin, begin_decision
 from .model import ChatModel, Message, ModelError, Person, Situation, ToolCall, ToolInfo
 from .words import language_of, read_words
+from ..core import metrics
 from ..mcp.policy import Contact, Context, Decision, Facts, Note, judge
 
 log = structlog.get_logger("assistant")
@@ -172,7 +174,7 @@ def passing(key: str) -> Event:
     """An error that is shown and not stored: nothing has happened."""
     return Event(0, "error", {"text": both(NOTES[key]), "kind": key})
 
-# %% ../../nbs/agent/14_loop.ipynb #37b08365
+# %% ../../nbs/agent/14_loop.ipynb #2fad54c2
 @dataclass
 class Work:
     """A turn in progress."""
@@ -210,8 +212,9 @@ class Work:
         return [Message("system", prompt), *(m for turn in self.told for m in messages_of(turn))]
 
     def context(self, typed: Iterable[str] = ()) -> Context:
-        """What the policy is told."""
-        return policy_context(self.told, self.contacts, self.own, typed)
+        """What the policy is told. How other servers describe their tools is strangers' text that the model always sees."""
+        foreign = [tool.description for tool in self.tools if OTHERS in tool.name]
+        return policy_context(self.told, self.contacts, self.own, typed, foreign)
 
 # %% ../../nbs/agent/14_loop.ipynb #6cc520c3
 async def opened(assistant: Assistant, account: Account, turn: Turn, language: str | None, standing: bool) -> Work:
@@ -423,7 +426,7 @@ async def stop(work: Work, key: str, **values: object) -> Event:
     """End the turn at a limit, in words."""
     return await work.add("answer", {"text": words(key, work.language, **values), "limit": key})
 
-# %% ../../nbs/agent/14_loop.ipynb #c3f0e31f
+# %% ../../nbs/agent/14_loop.ipynb #99fa77fa
 @dataclass
 class Ending:
     """How a turn ends."""
@@ -431,6 +434,7 @@ class Ending:
     turn: Turn
     seconds: float  # the limit, for the sentence about it
     language: str = "en"
+    outcome: str = "interrupted"  # for the metrics
     events: list[Event] = field(default_factory=list)
 
     async def add(self, type: str, **payload: str) -> None:
@@ -440,20 +444,23 @@ class Ending:
 
     async def explain(self, error: Exception) -> None:
         """An error in words for the person."""
+        self.outcome, text = "broken", words("broken", self.language)
         if isinstance(error, ModelError):
-            await self.add("error", text=error.note.say(self.language), kind="model")
+            self.outcome, text = "model", error.note.say(self.language)
         elif isinstance(error, TimeoutError):
-            await self.add("error", text=words("seconds", self.language, n=round(self.seconds)), kind="seconds")
+            self.outcome, text = "seconds", words("seconds", self.language, n=round(self.seconds))
         else:
             log.exception("turn_failed", error=type(error).__name__)
-            await self.add("error", text=words("broken", self.language), kind="broken")
+        await self.add("error", text=text, kind=self.outcome)
 
 
 @asynccontextmanager
 async def closing(ending: Ending) -> AsyncIterator[None]:
-    """Close a turn with `done`, after an error with `error` before it."""
+    """Close a turn with `done`, after an error with `error` before it; and count it."""
+    began = time.monotonic()
     try:
         yield
+        ending.outcome = "ok"
     except Gone:
         return
     except Exception as error:
@@ -461,6 +468,9 @@ async def closing(ending: Ending) -> AsyncIterator[None]:
     except BaseException:  # cancelled, or the listener has gone
         await ending.add("done", reason="interrupted")
         raise
+    finally:
+        metrics.assistant_turns.labels(ending.outcome).inc()
+        metrics.assistant_seconds.observe(time.monotonic() - began)
     await ending.add("done")
 
 # %% ../../nbs/agent/14_loop.ipynb #1599cbc1

@@ -9,14 +9,15 @@ __all__ = ['log', 'WINDOW', 'LABEL', 'Id', 'AnId', 'Ids', 'People', 'Limit', 'Te
            'several', 'row', 'listing', 'list_emails', 'position', 'head_of', 'read_email', 'search_emails',
            'list_folders', 'count_emails', 'summarize_thread', 'dispatched', 'send_email', 'reply_email',
            'forward_email', 'create_draft', 'move_email', 'delete_email', 'flag_email', 'create_folder', 'permitted',
-           'Call', 'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'can_ask', 'checked', 'seen', 'MailServer',
-           'mail_server']
+           'Call', 'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'counted', 'can_ask', 'checked', 'seen',
+           'MailServer', 'mail_server']
 
-# %% ../../nbs/mcp/02_mail.ipynb #bf393093
+# %% ../../nbs/mcp/02_mail.ipynb #bc22eecd
 import difflib
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from mcp.types import Tool as ToolDescription
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 
+from ..core import metrics
 from ..core.database import DatabaseError
 from ..mail.letters import Email, Folder, Outgoing, Page, Person, Sent, Summary
 from ..mail.service import Mail, MailError
@@ -502,7 +504,7 @@ async def gate() -> Permission | Elicit[Permission]:
         raise ToolError(" ".join(n.en for n in (decision.reason, *decision.warnings)))
     return Elicit(card_text(call.seen.preview, decision), Permission)
 
-# %% ../../nbs/mcp/02_mail.ipynb #acfab7a6
+# %% ../../nbs/mcp/02_mail.ipynb #461a7fe2
 def guarded(
     offer: Offer,
 ) -> Callable[..., Awaitable[CallToolResult]]:
@@ -513,9 +515,7 @@ def guarded(
             raise ToolError("The person said no. Nothing was done.")
         try:
             return await offer.function(CALL.get().mail, **args)
-        except MailError as error:
-            raise ToolError(error.text(CALL.get().mail.language)) from error
-        except DatabaseError as error:  # in words for a person already: a full disk too
+        except (MailError, DatabaseError) as error:  # in words for a person already: a full disk too
             raise ToolError(str(error)) from error
 
     own = signature(offer.function)
@@ -576,7 +576,22 @@ def explained(
             parts.append(f"“{name}”: {problem['msg'].removeprefix('Value error, ')}.")
     return f"{' '.join(parts)} {tool.name} takes: {', '.join(names) or 'nothing'}."
 
-# %% ../../nbs/mcp/02_mail.ipynb #fae166fd
+# %% ../../nbs/mcp/02_mail.ipynb #9ff2fa63
+@contextmanager
+def counted(
+    name: str,  # as the client wrote it
+) -> Iterator[None]:
+    "Count one call; an error keeps its words and loses the SDK's prefix"
+    tool, outcome = name if name in OFFERS else "unknown", "error"
+    try:
+        yield
+        outcome = "ok"
+    except ToolError as error:
+        raise type(error)(str(error).removeprefix(f"Error executing tool {name}: ")) from error
+    finally:
+        metrics.tool_calls.labels(tool, outcome).inc()
+
+# %% ../../nbs/mcp/02_mail.ipynb #6d590e81
 def can_ask(
     context: Context[Any, Any] | None,
 ) -> bool:
@@ -611,12 +626,12 @@ async def seen(
     try:
         return await look(mail, name, args)
     except MailError as error:
-        raise ToolError(error.text(mail.language)) from error
+        raise ToolError(str(error)) from error
     except Exception:  # no look, no permission: judge() asks, and the gate refuses
         log.exception("look failed", tool=name)
         return None
 
-# %% ../../nbs/mcp/02_mail.ipynb #b3eb4b18
+# %% ../../nbs/mcp/02_mail.ipynb #6dfbf91f
 class MailServer(MCPServer[Any]):
     "The mail tools of whoever `mail_of` says is acting"
 
@@ -624,20 +639,11 @@ class MailServer(MCPServer[Any]):
         self,
         mail_of: Callable[[], Mail],  # called once a request, in its context
         scopes_of: Callable[[], Iterable[str] | None],  # what the connection may do; None: everything
-        keys: Iterable[bytes],  # seal what is pending; the first seals, all open
         **options: Any,  # of MCPServer
     ):
         self._mail_of, self._scopes_of = mail_of, scopes_of
         self._offered = {name: sdk_tool(offer) for name, offer in OFFERS.items()}
-        super().__init__(
-            "gk-mail",
-            title="gk mail",
-            instructions=f"The person's own mail. {LABEL} Ids come from list_emails and search_emails.",
-            tools=list(self._offered.values()),
-            request_state_security=RequestStateSecurity(keys=list(keys)),
-            log_level="WARNING",
-            **options,
-        )
+        super().__init__("gk-mail", title="gk mail", tools=list(self._offered.values()), log_level="WARNING", **options)
 
     def allowed(self) -> dict[str, Tool]:
         "The tools that this connection may see and call"
@@ -662,21 +668,22 @@ class MailServer(MCPServer[Any]):
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         "Check, look, judge, run"
-        call = replace(await self.prepare(name, arguments), can_ask=can_ask(context))
-        token = CALL.set(call)
-        try:
-            return await super().call_tool(name, dict(call.args), context)
-        except ToolError as error:
-            raise type(error)(str(error).removeprefix(f"Error executing tool {name}: ")) from error
-        finally:
-            CALL.reset(token)
+        with counted(name):
+            call = replace(await self.prepare(name, arguments), can_ask=can_ask(context))
+            token = CALL.set(call)
+            try:
+                return await super().call_tool(name, dict(call.args), context)
+            finally:
+                CALL.reset(token)
 
-# %% ../../nbs/mcp/02_mail.ipynb #53c1ed56
+# %% ../../nbs/mcp/02_mail.ipynb #be63a93a
 def mail_server(
     mail_of: Callable[[], Mail],  # the acting person's mail, asked in the context of each request
     scopes_of: Callable[[], Iterable[str] | None] = lambda: None,  # what the connection may do; None: everything
-    keys: Iterable[bytes] = (),  # secrets of 32 bytes that outlive a restart; none: pending questions do not
+    keys: Iterable[bytes] = (),  # secrets of 32 bytes that outlive a restart, the first seals; none: what is pending does not
     **options: Any,  # of MCPServer: authentication
 ) -> MailServer:
     "The mail tools as an MCP server"
-    return MailServer(mail_of, scopes_of, keys or (secrets.token_bytes(32),), **options)
+    seal = RequestStateSecurity(keys=list(keys) or [secrets.token_bytes(32)])
+    instructions = f"The person's own mail. {LABEL} Ids come from list_emails and search_emails."
+    return MailServer(mail_of, scopes_of, request_state_security=seal, instructions=instructions, **options)
