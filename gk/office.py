@@ -263,11 +263,12 @@ async def remove_person(office: "Office", account: Account) -> None:
     await office.directory.delete_account(account.address)
     await office.mailboxes.forget(account.id)
 
-# %% ../nbs/faces/00_office.ipynb #7dd84d91
+# %% ../nbs/faces/00_office.ipynb #05b8a2d3
 async def load_assistant(office: "Office") -> None:
     """Import and make now what the first request would otherwise wait for."""
-    await asyncio.to_thread(lambda: office.assistant)
-    await office.registry.load()
+    with suppress(Exception):  # whoever asks first is told what is wrong
+        await asyncio.to_thread(lambda: office.assistant)
+        await office.registry.load()
 
 # %% ../nbs/faces/00_office.ipynb #04e16045
 def refuse_orphans(folder: Path) -> None:

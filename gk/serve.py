@@ -152,7 +152,7 @@ def _reload(certificates: Certificates) -> None:
     except CertificateError as error:
         log.error("certificates.kept_the_old_ones", error=str(error))
 
-# %% ../nbs/faces/02_serve.ipynb #4cda920d
+# %% ../nbs/faces/02_serve.ipynb #233ac499
 async def _serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     # The writer and the delivery threads give the interpreter away at every statement and file, and by default wait up to 5 ms
@@ -173,7 +173,9 @@ async def _serve(settings: Settings) -> None:
                 print(await greeting(office, where, certificates), flush=True)
             gc.collect()
             gc.freeze()  # what lives now lives as long as the process: the collector need not look at it again
+            preloading = asyncio.create_task(office.preload(), name="gk-preload")
             await stop.wait()
+            preloading.cancel()
             _end_at_the_latest(STOP_SECONDS)
             log.info("serve.stopping")
     finally:

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Names', 'Listen', 'SettingsError', 'parse_listen', 'Section', 'SmtpSettings', 'ImapSettings', 'WebSettings',
-           'MailSettings', 'LimitSettings', 'AgentSettings', 'TlsSettings', 'Settings', 'keys', 'load', 'reference']
+           'MailSettings', 'LimitSettings', 'AgentSettings', 'ToolServer', 'McpSettings', 'TlsSettings', 'Settings',
+           'keys', 'load', 'reference']
 
-# %% ../../nbs/core/00_config.ipynb #b9cd2c15
+# %% ../../nbs/core/00_config.ipynb #a4156767
 import difflib
 import os
 import re
@@ -16,7 +17,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 # %% ../../nbs/core/00_config.ipynb #7ec3519f
@@ -124,7 +125,7 @@ class LimitSettings(Section):
     login_failures: int = Field(default=10, ge=1, description="failed logins within the window before further ones must wait")
     login_window_seconds: float = Field(default=300, gt=0, description="that window, seconds")
 
-# %% ../../nbs/core/00_config.ipynb #b5c0f416
+# %% ../../nbs/core/00_config.ipynb #a6a0cb4d
 class AgentSettings(Section):
     """[agent]: the assistant and its model."""
 
@@ -138,13 +139,37 @@ class AgentSettings(Section):
     seconds: float = Field(default=120, gt=0, description="longest time for one answer, seconds")
 
 
+class ToolServer(Section):
+    """[mcp.servers.NAME]: a program or an address whose tools the assistant may use."""
+
+    command: Names = Field(default=[], description="program to start and its arguments; it speaks MCP on its pipes")
+    environment: dict[str, str] = Field(default={}, description="variables of that program, beside PATH, HOME and the like")
+    url: str = Field(default="", pattern=r"^(https?://\S+)?$", description="or the address of a server that speaks MCP over HTTP")
+    token: SecretStr = Field(default=SecretStr(""), description="bearer token for that address")
+    people: Names = Field(default=[], description="addresses of those who may use it; empty: everybody here")
+    seconds: float = Field(default=30, gt=0, description="longest wait for its answer to a call, seconds")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "ToolServer":
+        if bool(self.command) == bool(self.url):
+            raise ValueError("give either a command or a url")
+        return self
+
+
+class McpSettings(Section):
+    """[mcp]: tool servers of others. Each of their calls is asked about first."""
+
+    servers: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")], ToolServer] = Field(
+        default={}, description="by name: a small letter, then small letters, digits and hyphens")
+
+
 class TlsSettings(Section):
     """[tls]: the certificate; without one a self-signed certificate is made."""
 
     certificate: Path | None = Field(default=None, description="PEM file with the certificate and its chain")
     key: Path | None = Field(default=None, description="PEM file with its private key")
 
-# %% ../../nbs/core/00_config.ipynb #6efd731d
+# %% ../../nbs/core/00_config.ipynb #c9910d47
 class Settings(BaseSettings):
     """Every setting of gk."""
 
@@ -163,6 +188,7 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(default_factory=lambda: MailSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     agent: AgentSettings = Field(default_factory=lambda: AgentSettings())
+    mcp: McpSettings = Field(default_factory=lambda: McpSettings())
     tls: TlsSettings = Field(default_factory=lambda: TlsSettings())
 
     @classmethod
@@ -177,17 +203,19 @@ class Settings(BaseSettings):
         """The environment before the file; no .env file, which would surprise whoever starts gk in another folder."""
         return env_settings, init_settings
 
-# %% ../../nbs/core/00_config.ipynb #43066767
+# %% ../../nbs/core/00_config.ipynb #61c03247
 def keys(
     model: type[BaseModel] = Settings,
     section: str = "",  # "" or "smtp."
 ) -> Iterator[tuple[str, Any, str]]:  # dotted key, default, description
     """Every setting there is."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from keys(field.annotation, f"{name}.")
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+        if inner:  # a section, or sections by name
+            yield from keys(inner[0], f"{section}{name}." if inner[0] is field.annotation else f"{section}{name}.NAME.")
         else:
-            yield section + name, field.get_default(), field.description or ""
+            yield section + name, field.get_default(call_default_factory=True), field.description or ""
 
 # %% ../../nbs/core/00_config.ipynb #c5cfe360
 def _nearest(key: str) -> str:
@@ -213,7 +241,7 @@ def _line(
             return number
     return 0
 
-# %% ../../nbs/core/00_config.ipynb #ff5d3029
+# %% ../../nbs/core/00_config.ipynb #4cb00af9
 def _complaint(
     error: Any,  # one entry of ValidationError.errors()
     file: Path | None,
@@ -233,7 +261,8 @@ def _complaint(
         return f"{where}: there is no setting {key!r}{_nearest(key)}"
     if error["type"] in ("model_type", "model_attributes_type"):
         return f"{where}: {key} is a section; write [{key}], and its settings below"
-    return f"{where}: {key} = {error['input']!r}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
+    wrong = "" if isinstance(error["input"], dict) else f" = {error['input']!r}"  # a whole section may hold secrets
+    return f"{where}: {key}{wrong}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
 
 # %% ../../nbs/core/00_config.ipynb #93bbf1ff
 def _read(file: Path | None) -> tuple[dict[str, Any], str]:
