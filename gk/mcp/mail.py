@@ -504,7 +504,7 @@ async def gate() -> Permission | Elicit[Permission]:
         raise ToolError(" ".join(n.en for n in (decision.reason, *decision.warnings)))
     return Elicit(card_text(call.seen.preview, decision), Permission)
 
-# %% ../../nbs/mcp/02_mail.ipynb #461a7fe2
+# %% ../../nbs/mcp/02_mail.ipynb #acfab7a6
 def guarded(
     offer: Offer,
 ) -> Callable[..., Awaitable[CallToolResult]]:
@@ -515,7 +515,9 @@ def guarded(
             raise ToolError("The person said no. Nothing was done.")
         try:
             return await offer.function(CALL.get().mail, **args)
-        except (MailError, DatabaseError) as error:  # in words for a person already: a full disk too
+        except MailError as error:
+            raise ToolError(error.text(CALL.get().mail.language)) from error
+        except DatabaseError as error:  # in words for a person already: a full disk too
             raise ToolError(str(error)) from error
 
     own = signature(offer.function)
@@ -591,7 +593,7 @@ def counted(
     finally:
         metrics.tool_calls.labels(tool, outcome).inc()
 
-# %% ../../nbs/mcp/02_mail.ipynb #6d590e81
+# %% ../../nbs/mcp/02_mail.ipynb #fae166fd
 def can_ask(
     context: Context[Any, Any] | None,
 ) -> bool:
@@ -626,7 +628,7 @@ async def seen(
     try:
         return await look(mail, name, args)
     except MailError as error:
-        raise ToolError(str(error)) from error
+        raise ToolError(error.text(mail.language)) from error
     except Exception:  # no look, no permission: judge() asks, and the gate refuses
         log.exception("look failed", tool=name)
         return None
