@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MARKDOWN', 'WEEKDAYS_FR', 'MONTHS_FR', 'WEEKDAYS_EN', 'MONTHS_EN', 'FOLDERS_FR', 'FOLDERS_EN', 'Voice', 'plain',
-           'called', 'of_name', 'day', 'moment', 'capital', 'folder', 'folder_title', 'conditions', 'messages',
-           'listed', 'one_mail', 'choice', 'enumeration']
+           'called', 'of_name', 'day', 'moment', 'capital', 'folder', 'folder_title', 'conditions', 'named_stretch',
+           'stretch', 'messages', 'listed', 'one_mail', 'choice', 'enumeration']
 
 # %% ../../nbs/agent/09_answers.ipynb #d274eb19
 import re
@@ -52,9 +52,13 @@ def called(person: Person, full: bool = False) -> str:
         return f"{plain(person.name)} ({plain(person.address, 254)})"
     return plain(person.name or person.address, 254)
 
-# %% ../../nbs/agent/09_answers.ipynb #47edd1f1
+# %% ../../nbs/agent/09_answers.ipynb #5a573912
 def of_name(name: str) -> str:
-    """ "de Bob", "d'Emma", in French."""
+    """ "de Bob", "d'Emma", "du club", "de la mairie", in French."""
+    if re.match(r"(?:de |d['’]|du |des )", name):
+        return name
+    if article := re.match(r"(le|les) (?=\w)", name):
+        return {"le": "du ", "les": "des "}[article[1]] + name[article.end() :]
     first = fold(name[:1])
     return f"d'{name}" if first in ("a", "e", "i", "o", "u", "oe") else f"de {name}"
 
@@ -109,31 +113,58 @@ def folder_title(voice: Voice, name: str) -> str:
     said = voice(FOLDERS_FR.get(name, ""), FOLDERS_EN.get(name, ""))
     return capital(re.sub(r"^(?:la|les|the) ", "", said)) or plain(name)
 
-# %% ../../nbs/agent/09_answers.ipynb #1d6e061e
+# %% ../../nbs/agent/09_answers.ipynb #6786e950
 def conditions(voice: Voice, wanted: Wanted) -> str:
     """What was asked for, in words that follow "messages"."""
-    end = wanted.before - timedelta(seconds=1) if wanted.before else None
+    name = plain(wanted.said or wanted.sender)
+    sent = wanted.folder == "Sent"
     parts: list[tuple[Any, str, str]] = [
-        (wanted.sender, plain(wanted.said) or of_name(plain(wanted.sender)), f"from {plain(wanted.sender)}"),
+        (sent, "envoyés", "sent"),
+        (wanted.sender, of_name(name), f"from {name}"),
         (wanted.recipient, f"à {plain(wanted.recipient)}", f"to {plain(wanted.recipient)}"),
         (wanted.subject, f"intitulés {voice.quote(wanted.subject)}", f"with subject {voice.quote(wanted.subject)}"),
         (wanted.query, f"à propos de {voice.quote(wanted.query)}", f"about {voice.quote(wanted.query)}"),
         (wanted.attachment, "avec pièce jointe", "with attachments"),
-        (wanted.folder, f"dans {folder(voice, wanted.folder)}", f"in {folder(voice, wanted.folder)}"),
+        (wanted.folder and not sent, f"dans {folder(voice, wanted.folder)}", f"in {folder(voice, wanted.folder)}"),
     ]
     said = [voice(fr, en) for given, fr, en in parts if given]
-    if end and end > voice.now and wanted.since and wanted.since.date() < voice.now.date():
-        end = None  # "ce mois-ci" ends in the future: since its beginning
-    first, last = (day(voice, d).removeprefix("on ") if d else "" for d in (wanted.since, end))
-    if first and last:
-        both = voice(f"entre {first} et {last}", f"from {first} to {last}")
-        said.append(voice(f"de {first}", f"from {first}") if first == last else both)
-    elif first or last:
-        said.append(voice(f"depuis {first}", f"since {first}") if first else voice(f"jusqu'à {last}", f"until {last}"))
-    text = "".join(f" {part}" for part in said)
-    return text.replace(" de aujourd", " d’aujourd").replace(" de hier", " d’hier").replace(" de le ", " du ")
+    if when := stretch(voice, wanted.since, wanted.before):
+        said.append(re.sub(r"^(?:de |d’|d'|from )(?!la |cette |the |this |l)", "", when) if sent else when)
+    return "".join(f" {part}" for part in said)
 
-# %% ../../nbs/agent/09_answers.ipynb #086ade5b
+# %% ../../nbs/agent/09_answers.ipynb #2253650f
+def named_stretch(voice: Voice, since: datetime, before: datetime) -> str:
+    """A month, this week or the last one, by name; empty for another stretch."""
+    monday = (voice.now - timedelta(days=voice.now.weekday())).date()
+    first, days = since.date(), (before.date() - since.date()).days
+    if first.day == 1 and before.day == 1 and 28 <= days <= 31:
+        year = "" if first.year == voice.now.year else f" {first.year}"
+        return voice(of_name(MONTHS_FR[first.month - 1]) + year, f"from {MONTHS_EN[first.month - 1]}{year}")
+    if days == 7 and first in (monday, monday - timedelta(days=7)):
+        this, last = ("de cette semaine", "from this week"), ("de la semaine dernière", "from last week")
+        return voice(*(this if first == monday else last))
+    return ""
+
+
+def stretch(voice: Voice, since: datetime | None, before: datetime | None) -> str:
+    """When: "d'hier", "depuis lundi", "avant le 1er mars", "entre le 3 mars et jeudi"; empty without a date."""
+    if since and before and (name := named_stretch(voice, since, before)):
+        return name
+    end = before - timedelta(seconds=1) if before else None
+    if end and since and end > voice.now and since.date() < voice.now.date():
+        end = None  # "ce mois-ci" ends in the future: since its beginning
+    first, last = (day(voice, d).removeprefix("on ") if d else "" for d in (since, end))
+    if first and first == last:
+        of_day = {"hier": "d'hier", "aujourd'hui": "d'aujourd'hui"}.get(first.replace("’", "'"), of_name(first))
+        return voice(of_day, first if first in ("today", "yesterday") else f"from {first}")
+    if first and last:
+        return voice(f"entre {first} et {last}", f"from {first} to {last}")
+    if first:
+        return voice(f"depuis {first}", f"since {first}")
+    bound = day(voice, before).removeprefix("on ") if before else ""
+    return voice(f"avant {bound}", f"before {bound}") if bound else ""
+
+# %% ../../nbs/agent/09_answers.ipynb #34b6c9e4
 def messages(voice: Voice, number: int, unread: bool = False, more: bool = False) -> str:
     """So many messages, perhaps unread; `more` when there are at least so many."""
     if number == 0:
@@ -150,7 +181,7 @@ def listed(voice: Voice, items: Sequence[Item], wanted: Wanted, more: bool) -> s
         wanted = replace(wanted, sender=names.pop(), said="")  # "bob" is Bob Martin
     said = conditions(voice, wanted)
     if len(items) < 2:
-        said = said.replace("intitulés", "intitulé")
+        said = said.replace("intitulés", "intitulé").replace(" envoyés", " envoyé", 1)
     if not items:
         if wanted.folder and not wanted.narrows:
             return capital(voice(f"rien dans {folder(voice, wanted.folder)}.", f"nothing in {folder(voice, wanted.folder)}."))

@@ -82,7 +82,7 @@ def _near(word: str, words: Iterable[str]) -> bool:
     """A slip away from one of the words; a name of three letters may have two swapped."""
     return any(fuzz.ratio(word, other) >= 75 or sorted(word) == sorted(other) for other in words if len(other) > 2)
 
-# %% ../../nbs/agent/03_people.ipynb #814f4292
+# %% ../../nbs/agent/03_people.ipynb #c1798106
 SEPARATORS = re.compile(r"\s*[,;&]\s*|\s+(?:et|and|ou|or|ainsi que|as well as)\s+(?:à |a |to |au |aux )?", re.IGNORECASE)
 
 
@@ -95,33 +95,35 @@ def name_length(
     typed: Sequence[str],  # words as typed
     people: Iterable[Person],
 ) -> int:
-    """How many of the first words are a name."""
-    people = tuple(people)
+    """How many of the first words are a name, or several names joined by commas and "and"."""
     known = [name_words(p) for p in people]
     folded = [fold(w).strip(",.:;!?") for w in typed]
-    if typed and "@" in typed[0]:
-        return 1 + _and_more(typed, folded[1:], people)
-    length = 0
-    while length < min(len(folded), 4) and any(words.issuperset(folded[: length + 1]) for words in known):
-        length += 1
+    length = _known_length(typed, folded, 0, known)
+    while (more := _joined(typed, folded, length, known)) > length > 0:
+        length = more
     if length:
-        return length + _and_more(typed[length - 1 :], folded[length:], people)
+        return length
     length = 1 if typed else 0
     first_person = ("i", "i'm", "i'll", "je", "j'ai")
     while length < min(len(typed), 4) and typed[length][:1].isupper() and folded[length] not in first_person:
         length += 1
     return length
 
-# %% ../../nbs/agent/03_people.ipynb #a2de7aec
-def _and_more(typed: Sequence[str], folded: Sequence[str], people: Iterable[Person]) -> int:
-    """How many more words name somebody: "and Élise"; `typed` begins with the last word of the first name."""
-    people = tuple(people)
-    joined = bool(folded) and folded[0] in ("et", "and", "&", "ou", "or")
-    listed = typed[0].endswith(",")
-    rest = list(typed[1 + joined :])
-    if not rest or not (joined or listed):
-        return 0
-    first = fold(rest[0]).strip(",.:;!?")
-    if "@" not in first and not any(first in name_words(p) for p in people):
-        return 0
-    return joined + name_length(rest, people)
+# %% ../../nbs/agent/03_people.ipynb #231f1900
+def _known_length(typed: Sequence[str], folded: Sequence[str], start: int, known: Sequence[frozenset[str]]) -> int:
+    """How many words from `start` are one known name or an address."""
+    if start < len(typed) and "@" in typed[start]:
+        return 1
+    length = 0
+    while length < min(len(folded) - start, 4) and any(words.issuperset(folded[start : start + length + 1]) for words in known):
+        length += 1
+    return length
+
+
+def _joined(typed: Sequence[str], folded: Sequence[str], end: int, known: Sequence[frozenset[str]]) -> int:
+    """Where the next name ends, when a comma or "and" and another known name follow a name that ends at `end`."""
+    joined = folded[end : end + 1] in (["et"], ["and"], ["&"])
+    if not end or not (joined or typed[end - 1].endswith(",")):
+        return end
+    more = _known_length(typed, folded, end + joined, known)
+    return end + joined + more if more else end

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['Plan', 'Lookup', 'Purpose', 'UNTOUCHED', 'MANY', 'ME', 'PLANS', 'SENDING', 'Question', 'Reply', 'Said', 'Job',
-           'checked', 'items_in', 'more_in', 'mail_call', 'Found', 'find', 'find_otherwise', 'usual', 'which',
-           'this_one', 'unambiguous', 'one', 'fetched', 'nth', 'at_place', 'neighbour', 'several', 'sure', 'recipients',
-           'somebody', 'settle', 'plan', 'courtesy', 'helping', 'showing', 'continuing', 'reading', 'counting', 'news',
-           'heard_from', 'summing_up', 'who_sent', 'attached', 'deleting', 'nothing', 'emptying', 'filing', 'moving_to',
-           'restoring', 'moving', 'flagging', 'folders', 'making_folder', 'undoing', 'body_of', 'sent', 'replying',
-           'forwarding', 'subject_of', 'writing', 'not_understood', 'run']
+           'checked', 'items_in', 'more_in', 'mail_call', 'Found', 'find', 'singular', 'find_otherwise', 'usual',
+           'which', 'this_one', 'unambiguous', 'one', 'fetched', 'nth', 'at_place', 'neighbour', 'several', 'sure',
+           'recipients', 'somebody', 'settle', 'plan', 'courtesy', 'helping', 'showing', 'continuing', 'reading',
+           'counting', 'news', 'heard_from', 'summing_up', 'who_sent', 'attached', 'deleting', 'nothing', 'emptying',
+           'filing', 'moving_to', 'restoring', 'moving', 'flagging', 'folders', 'making_folder', 'undoing', 'body_of',
+           'sent', 'replying', 'forwarding', 'subject_of', 'writing', 'not_understood', 'run']
 
-# %% ../../nbs/agent/10_plans.ipynb #e14c02ba
+# %% ../../nbs/agent/10_plans.ipynb #2932083f
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gk.agent.answers import (
-    Voice, called, capital, choice, conditions, enumeration, folder, folder_title, listed, messages, moment, of_name,
+    Voice, called, capital, choice, conditions, enumeration, folder, folder_title, listed, messages, moment,
     one_mail, plain,
 )  # fmt: skip
 from .model import Message, Person, ToolCall
@@ -114,7 +115,7 @@ def mail_call(wanted: Wanted, limit: int | None = None, search: bool = False) ->
     name = "search_emails" if search else "list_emails"
     return ToolCall(name, {key: value for key, value in args.items() if value})
 
-# %% ../../nbs/agent/10_plans.ipynb #4f140e8e
+# %% ../../nbs/agent/10_plans.ipynb #03b0adb6
 Purpose = Literal["read", "change", "answer"]  # an answer goes to somebody: two people of one name are a question
 UNTOUCHED = ("Trash", "Junk", "Sent", "Drafts")  # folders that "mails from Bob" does not mean when mail is changed or answered
 
@@ -131,9 +132,16 @@ class Found:
 def find(job: Job, wanted: Wanted, limit: int) -> Generator[ToolCall, Message, Found]:
     """Search; a sender that nobody is may be a slip of the name, or a topic."""
     result = checked(job, (yield mail_call(wanted, limit, search=True)))
-    if items_in(result) or not wanted.sender:
-        return Found(items_in(result), more_in(result))
-    return (yield from find_otherwise(job, wanted, limit))
+    if not items_in(result) and wanted.sender:
+        return (yield from find_otherwise(job, wanted, limit))
+    if not items_in(result) and (fewer := singular(wanted.query)) != wanted.query:
+        result = checked(job, (yield mail_call(replace(wanted, query=fewer), limit, search=True)))
+    return Found(items_in(result), more_in(result))
+
+
+def singular(query: str) -> str:
+    """The words without a plural s: a search finds parts of words, so "facture" finds "factures" too."""
+    return " ".join(re.sub(r"(?<=\w{3})(?<!s)s$", "", word) for word in query.split())
 
 # %% ../../nbs/agent/10_plans.ipynb #3a2c550b
 def find_otherwise(job: Job, wanted: Wanted, limit: int) -> Generator[ToolCall, Message, Found]:
@@ -406,7 +414,7 @@ def helping(job: Job) -> Plan:
                     "here are examples of what you can ask:\n\n" + "\n".join(f"- {e}" for e in examples_en))  # fmt: skip
     yield  # pragma: no cover
 
-# %% ../../nbs/agent/10_plans.ipynb #3a1c2b31
+# %% ../../nbs/agent/10_plans.ipynb #8d9d0cd4
 @plan("show", "find")
 def showing(job: Job) -> Plan:
     """A list; a single mail is opened unless it was to be searched for."""
@@ -430,6 +438,9 @@ def showing(job: Job) -> Plan:
         else:
             found = yield from find_otherwise(job, wanted, 20)
         items, more = found.items, found.more
+    elif not items and (fewer := singular(wanted.query)) != wanted.query:
+        result = checked(job, (yield mail_call(replace(wanted, query=fewer), search=searching)))
+        items, more = items_in(result), more_in(result)
     return Reply(listed(job.voice, items, wanted, more))
 
 
@@ -488,18 +499,20 @@ def news(job: Job) -> Plan:
         return job.says("rien de nouveau.", "nothing new.")
     return Reply(listed(job.voice, items, Wanted(unread=True), more_in(result)))
 
-# %% ../../nbs/agent/10_plans.ipynb #6a64272b
+# %% ../../nbs/agent/10_plans.ipynb #f301347b
 @plan("did")
 def heard_from(job: Job) -> Plan:
     """Whether somebody wrote, and when last."""
     wanted = (job.request.target or Target("all")).wanted
     found = yield from find(job, wanted, 10)
-    name = plain(wanted.sender)
+    said = conditions(job.voice, wanted)
     if not found.items or found.loose:
-        return job.says(f"non, aucun message {of_name(name)}.", f"no, no messages from {name}.")
+        return job.says(f"non, aucun message{said}.", f"no messages{said}.")
     last, number = newest(found.items), messages(job.voice, len(found.items), more=found.more)
     when = moment(job.voice, last.date)
-    return job.says(f"oui : {number} {of_name(name)}, le dernier {when}.", f"yes: {number} from {name}, the latest {when}.")
+    if len(found.items) == 1:
+        return job.says(f"oui : {number}{said}, reçu {when}.", f"yes: {number}{said}, received {when}.")
+    return job.says(f"oui : {number}{said}, le dernier {when}.", f"yes: {number}{said}, the latest {when}.")
 
 
 @plan("summary")
@@ -620,7 +633,7 @@ def moving(job: Job) -> Plan:
         match = name
     return (yield from moving_to(job, match))
 
-# %% ../../nbs/agent/10_plans.ipynb #4e29a100
+# %% ../../nbs/agent/10_plans.ipynb #f34b5354
 @plan("flag")
 def flagging(job: Job) -> Plan:
     """Read, unread, important or not."""
@@ -634,9 +647,12 @@ def flagging(job: Job) -> Plan:
     if not items:
         return nothing(job)
     checked(job, (yield ToolCall("flag_email", {"ids": [i.id for i in items], "flag": flag})))
-    fr, en = {"seen": ("lu", "read"), "unseen": ("non lu", "unread"), "flagged": ("important", "important"),
-              "unflagged": ("ordinaire", "ordinary")}[flag]  # fmt: skip
+    said = {"seen": ("lu", "read"), "unseen": ("non lu", "unread")}
+    fr, en = said.get(flag, ("important", "important"))
     count, s = messages(job.voice, len(items)), "s" if len(items) > 1 else ""
+    if flag == "unflagged":
+        not_fr, not_en = ("ne sont", "are") if s else ("n'est", "is")
+        return job.says(f"{count} {not_fr} plus marqué{s} comme important{s}.", f"{count} {not_en} no longer important.")
     return job.says(f"{count} marqué{s} comme {fr}{s}.", f"{count} marked as {en}.")
 
 

@@ -68,7 +68,7 @@ class Request:
     verbless: bool = False  # "Bob", "mes mails": after a question it may be the answer
     filled: Mapping[str, Any] = field(default_factory=dict)  # answers to questions that were asked
 
-# %% ../../nbs/agent/08_requests.ipynb #6eb9c915
+# %% ../../nbs/agent/08_requests.ipynb #fdfd3d6e
 NEUTRAL = ("name", "yes", "no", "help", "hello")  # "2", "ok", "stop": the same in both languages
 
 
@@ -87,7 +87,8 @@ class Reading:
         if self.row.intent in NEUTRAL:
             return language_of(self.source, "fr" if self.scene.situation.language.lower().startswith("fr") else "en")
         order = self.source.part(0, 30) if "message" in self.slots else self.source  # a dictated text may be in another language
-        return language_of(order, self.row.language)
+        usual: Language = "fr" if self.scene.situation.language.lower().startswith("fr") else "en"
+        return language_of(order, usual if self.row.intent == "archive" else self.row.language)  # "archive" is both
 
     def target(self, slot: str = "what") -> Target | None:
         """The mail that a slot points at; without it, everything if the row says so, or the one in front of us."""
@@ -201,7 +202,7 @@ def looking(reading: Reading) -> Request | None:
     target = settled(raw, reading.scene, loose=not HOMELY.match(reading.source.folded))
     return reading.request(target=target) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #d149d4a1
+# %% ../../nbs/agent/08_requests.ipynb #d042bbb1
 @reader("name")
 def naming(reading: Reading) -> Request | None:
     """A description of mail without a verb."""
@@ -245,7 +246,8 @@ def heard_from(reading: Reading, more: str = "more") -> Wanted | None:
             return None
         query = " ".join(filter(None, (said.wanted.query, said.wanted.rest)))
         wanted = replace(said.wanted, query=query)
-    return replace(wanted, sender=name, rest="", said=f"de {reading.slots['who'].text}" if "who" in reading.slots else "")
+    typed = reading.slots["who"].text  # with its article: "la banque"
+    return replace(wanted, sender=name, rest="", said=typed if typed.endswith(name) and typed != name else "")
 
 # %% ../../nbs/agent/08_requests.ipynb #f06c9c6a
 @reader("from")

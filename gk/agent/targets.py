@@ -21,7 +21,7 @@ from .model import Person
 from .people import match_people, name_words
 from .words import COUNTS, ORDINALS, Words, count, fold, language_of, ordinal
 
-# %% ../../nbs/agent/05_targets.ipynb #50ec36e6
+# %% ../../nbs/agent/05_targets.ipynb #6ed28a8e
 @dataclass(frozen=True)
 class Wanted:
     """Conditions on mail."""
@@ -38,7 +38,7 @@ class Wanted:
     attachment: bool = False
     limit: int | None = None
     rest: str = ""  # what was not understood, as typed
-    said: str = ""  # the sender with its article, to say it back: "de la mairie"
+    said: str = ""  # the sender with its article, to say it back: "de la mairie", "the bank"
 
     @property
     def narrows(self) -> bool:
@@ -254,7 +254,7 @@ def read_wanted(
         reader.found["subject"], rest = " ".join(filter(None, (reader.found.pop("query", ""), rest))).strip(QUOTES), ""
     return Wanted(**reader.found, rest=rest)
 
-# %% ../../nbs/agent/05_targets.ipynb #d63344ce
+# %% ../../nbs/agent/05_targets.ipynb #11d8a6e1
 Handler = Callable[[Reader, Words, Words], None]  # reader, the content of an opening, and both together
 
 
@@ -281,7 +281,7 @@ def bare(words: Words) -> str:
 
 def _sender(reader: Reader, content: Words, whole: Words) -> None:
     """Who sent it."""
-    reader.found["sender"] = bare(content)
+    reader.found.update(sender=bare(content), said=content.text if ARTICLES.match(content.folded) else "")
 
 
 def _recipient(reader: Reader, content: Words, whole: Words) -> None:

@@ -228,7 +228,7 @@ def ordinal(word: str) -> int | None:
     match = ORDINAL_DIGITS.fullmatch(word)
     return int(match.group(1)) if match else ORDINALS.get(word)
 
-# %% ../../nbs/agent/01_words.ipynb #39ec5d51
+# %% ../../nbs/agent/01_words.ipynb #81a55237
 def word_set(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
     return frozenset(text.split())
@@ -239,14 +239,14 @@ FRENCH = word_set("""
     et ou dans sur avec pour par pas non lus lu ce cet cette ces celui celle ceux l' d' j' qu' s' c' n' m' t'
     je tu il elle nous vous ils merci bonjour bonsoir salut aide courriel courriels dossier corbeille piece
     jointe hier demain aujourd'hui liste lis ouvre cherche trouve montre affiche reponds ecris envoie supprime
-    efface transfere deplace archive marque annule resume cree vide oui dernier derniers deuxieme suivant
+    efface transfere deplace marque annule cree vide oui dernier derniers deuxieme suivant
 """)
 ENGLISH = word_set("""
     the a an my your me him her them it its that this these those who what which how many much is are was do
     does did i you he she we they of from to at on in with without about for by and or not no yes unread new
     last latest next one ones all any please thanks thank hello hi help list show read open search find reply
     answer write send delete remove trash forward move mark undo cancel summarize summarise create empty
-    folder folders attachment attachments yesterday tomorrow today week month
+    folder folders attachment attachments yesterday tomorrow today week month everything anything emails older than
 """)
 
 # %% ../../nbs/agent/01_words.ipynb #8b0d5019
