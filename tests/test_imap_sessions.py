@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import sys
@@ -197,6 +198,17 @@ async def test_idle_hears_mail_that_another_process_delivers(house: House, one: 
     assert time.monotonic() - delivered < 5  # the hub looks four times a second; a busy machine may be slower
     answer = await one("DONE\na2 FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject)])")
     assert "from another process" in answer
+
+
+async def test_one_mail_and_two_hundred_idle_clients(house: House) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(a_client(house, select="INBOX")) for _ in range(200)]
+        for client in idle:
+            await client("a1 IDLE")
+        await put(house, PLAIN)
+        heard = await asyncio.gather(*(client.news() for client in idle))
+        assert all(answer.startswith("* 1 EXISTS") for answer in heard)
+        assert sum("* 1 RECENT" in answer for answer in heard) == 1  # and it is new to one of them only
 
 
 async def test_an_idle_client_that_is_forgotten_hears_that_we_are_still_here(monkeypatch: object) -> None:
