@@ -403,3 +403,71 @@ async def test_a_screen_reader_finds_names_and_regions(site, window):
     names = [await item.inner_text() for item in await page.locator("#log .gk-cards summary").all()]
     assert len(names) == 3 and all("Unread" in name for name in names)
     assert BOB not in await page.locator("#log").inner_text(), "a name is shown where there is one"
+
+
+async def test_back_and_forward_walk_through_folders_and_mails(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await page.locator("#list .gk-item", has_text="Bob").click()
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_visible()
+    await page.locator("#folders").get_by_role("link", name="Archives").click()
+    await expect(page.locator("#list-title")).to_have_text("Archives")
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_visible()
+    await page.go_back()
+    await expect(page.locator("#reading")).to_be_hidden()
+    await expect(page.locator("#list .gk-item")).to_have_count(3)
+    await page.go_forward()
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Jeudi")).to_be_visible()
+
+
+async def test_a_conversation_has_an_address_once_it_has_begun(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await page.goto(f"{site.url}/?c=new")
+    assert await site.office.conversations.list(site.alice) == []
+    await alice.say("aide")
+    (begun,) = await site.office.conversations.list(site.alice)
+    await expect(page).to_have_url(f"{site.url}/?c={begun.id}")
+    await page.locator(".talk-head summary").click()
+    await expect(page.locator(".talk-head .menu-sheet a")).to_have_count(1)
+    await page.reload()
+    await expect(page.locator(".gk-turn-user")).to_have_count(1)
+
+
+async def test_the_title_counts_unread_mail(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await expect(page).to_have_title("(3) Courrier · Alice Martin")
+    await site.deliver(letter("Zoé <zoe@example.test>", "Coucou", "C'est moi.", 9))
+    await expect(page).to_have_title("(4) Courrier · Alice Martin")
+
+
+async def test_the_names_of_folders_are_not_cut_off_on_a_desk(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    cut = "es => es.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+    assert await page.locator("#folders .gk-folder-name").evaluate_all(cut) == []
+
+
+async def test_a_double_click_on_the_button_sends_once(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    await alice.say("réponds à Bob que j'arrive demain")
+    await page.locator("form.gk-approval").get_by_role("button", name="Envoyer").dblclick()
+    await expect(page.locator(".gk-is-decided")).to_be_visible()
+    await arrived(site, 1)
+    await alice.say("aide")
+    assert len((await site.mail(site.bob).list_emails()).items) == 1
+
+
+async def test_signing_out_in_another_tab_closes_this_one(site, window):
+    page = (alice := await window()).page
+    await alice.sign_in()
+    other = await page.context.new_page()
+    await other.goto(site.url)
+    await other.locator(".menu-account summary").click()
+    await other.get_by_role("button", name="Se déconnecter").click()
+    await expect(page.locator("#password")).to_be_visible()

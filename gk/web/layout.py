@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATIC', 'static_file', 'static_version', 'asset', 'document', 'brand', 'sign_in_page', 'message_page', 'OfficePage',
-           'mailbox_pane', 'conversation_pane', 'office_page']
+           'unread_of', 'mailbox_pane', 'conversation_pane', 'office_page']
 
 # %% ../../nbs/web/04_layout.ipynb #1cf69018
 import hashlib
@@ -76,7 +76,7 @@ def brand(viewer: Viewer) -> Element:
     """The way home."""
     return h.a(".brand", href="/")[h.img(src=asset("icon.svg"), alt=""), h.span[viewer("app")]]
 
-# %% ../../nbs/web/04_layout.ipynb #9f2f398e
+# %% ../../nbs/web/04_layout.ipynb #f05c4de7
 def sign_in_page(viewer: Viewer, token: str, error: str = "", email: str = "", then: str = "/") -> Element:
     """The form to sign in."""
     name = h.input("#email", name="email", type="email", inputmode="email", autocomplete="username", maxlength="320", value=email,
@@ -103,7 +103,7 @@ def sign_in_page(viewer: Viewer, token: str, error: str = "", email: str = "", t
 
 def message_page(viewer: Viewer, text: str) -> Element:
     """A page that only says something: not found, not allowed."""
-    link = h.p[h.a(href="/")[viewer("back_home")]]
+    link = h.p[h.a(".gk-button", href="/")[icon("back"), viewer("back_home")]]
     return document("gk", viewer, h.body(".gk.alone")[h.main(".gk-sign")[brand(viewer), h.h1[text], link]], scripts=False)
 
 # %% ../../nbs/web/04_layout.ipynb #55d1c88a
@@ -144,10 +144,15 @@ def _account_menu(page: OfficePage) -> Element:
         ],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #1728b394
+# %% ../../nbs/web/04_layout.ipynb #6b517bf0
+def unread_of(folders: Sequence["Folder"]) -> int:
+    """Unread mails of the inbox."""
+    return sum(folder.unread for folder in folders if folder.name.upper() == "INBOX")
+
+
 def _tabs(page: OfficePage) -> Element:
     """On a phone: conversation or mail."""
-    unread = sum(folder.unread for folder in page.folders if folder.name.upper() == "INBOX")
+    unread = unread_of(page.folders)
     rows = (("conversation", "chat"), ("mail", "mail"))
     return h.nav(".tabs", aria_label=page.viewer("app"))[
         [
@@ -172,7 +177,9 @@ def _conversation_menu(page: OfficePage) -> Element:
     return h.header(".talk-head")[
         h.details(".menu.menu-start")[
             h.summary[unseen(viewer("conversations") + ": "), h.span(".talk-title")[title], icon("down")],
-            h.nav(".menu-sheet", aria_label=viewer("conversations"))[others],
+            h.nav(".menu-sheet", aria_label=viewer("conversations"))[
+                others or h.p(".gk-quiet")[viewer("no_conversations")]
+            ],
         ],
         h.a(".gk-button", href="/?c=new")[icon("plus"), h.span[viewer("new_conversation")]],
     ]
@@ -192,7 +199,7 @@ def mailbox_pane(page: OfficePage) -> Element:
         h.div("#reading.pane", hidden=opened is None)[opened],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #8e4c277b
+# %% ../../nbs/web/04_layout.ipynb #89ebc39f
 def conversation_pane(page: OfficePage) -> Element:
     """The turns so far, and where one types."""
     viewer = page.viewer
@@ -218,4 +225,6 @@ def office_page(page: OfficePage) -> Element:
         h.main(".office")[mailbox_pane(page), conversation_pane(page)],
         h.div("#toasts", role="status", aria_live="polite"),
     ]
-    return document(f"{viewer('mail')} · {page.person.name or page.person.address}", viewer, body)
+    unread = unread_of(page.folders)
+    title = f"{viewer('mail')} · {page.person.name or page.person.address}"
+    return document(f"({unread}) {title}" if unread else title, viewer, body)

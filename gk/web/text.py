@@ -34,7 +34,7 @@ def language_of(
             best, best_weight = language, weight
     return best
 
-# %% ../../nbs/web/00_text.ipynb #8c556f0e
+# %% ../../nbs/web/00_text.ipynb #2ba6fd8c
 _N = "\u202f"  # narrow no-break space: French typography puts it before ; : ! ? and inside « »
 
 _FRAME = {
@@ -54,6 +54,7 @@ _FRAME = {
     "conversation": ("Conversation", "Conversation"),
     "conversations": ("Conversations", "Conversations"),
     "new_conversation": ("New conversation", "Nouvelle conversation"),
+    "no_conversations": ("Nothing was said yet.", "Rien n’a encore été dit."),
     "untitled": ("New conversation", "Nouvelle conversation"),
     "mail": ("Mail", "Courrier"),
     "folders": ("Folders", "Dossiers"),
@@ -62,6 +63,7 @@ _FRAME = {
     "error_403": ("This is not allowed.", "Ce n’est pas permis."),
     "error_500": ("Something went wrong on our side. It has been noted in the log.",
                   "Une erreur s’est produite de notre côté. Elle est notée dans le journal."),
+    "storage_failed": ("The storage does not answer. Please try again.", "Le stockage ne répond pas. Réessayez."),
     "back_home": ("Back to the office", "Retour au bureau"),
     "offline": ("Connection lost. Reconnecting…", "Connexion perdue. Reconnexion…"),
     "close": ("Close", "Fermer"),

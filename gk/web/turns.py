@@ -88,14 +88,14 @@ SHOWN: dict[str, Callable[[Mapping[str, Any], Viewer], Node]] = {
     "send_email": _sent, "reply_email": _sent, "forward_email": _sent, "create_draft": _draft,
 }  # fmt: skip
 
-# %% ../../nbs/web/03_turns.ipynb #c8c8ba8f
+# %% ../../nbs/web/03_turns.ipynb #1e50de50
 def result_node(payload: Mapping[str, Any], viewer: Viewer) -> Node:
     """What a tool brought back; None where the answer in words says it all (a count, a flag)."""
     data, show = payload.get("structured"), SHOWN.get(str(payload.get("name")))
     if payload.get("is_error"):  # meant for the model, which may try again; the answer tells the person
         return failed_line(said(payload.get("text") or "", viewer), viewer)
-    if show is None or not isinstance(data, Mapping):
-        return None
+    if show is None or (show is _sent and payload.get("approval")) or not isinstance(data, Mapping):
+        return None  # what was approved is on its card
     try:
         shown = show(data, viewer)
     except (ValidationError, KeyError, TypeError, AttributeError):  # written by another version of this program

@@ -109,9 +109,21 @@ export class Chat extends EventTarget {
     this.log.setAttribute("aria-busy", String(busy));
   }
 
+  /** What the conversation is called, once it has begun: from then on it has an address, and a row in the menu. */
   title(text) {
-    const title = find(".talk-title");
-    if (title && text) title.textContent = text;
+    if (!text) return;
+    find(".talk-title").textContent = text;
+    const address = new URL(location);
+    address.searchParams.set("c", this.id);
+    if (address.href !== location.href) history.replaceState(null, "", address);
+    const sheet = find(".talk-head .menu-sheet");
+    if (find(`[href="/?c=${CSS.escape(this.id)}"]`, sheet)) return;
+    const row = document.createElement("a");
+    row.href = `/?c=${this.id}`;
+    row.setAttribute("aria-current", "page");
+    row.append(Object.assign(document.createElement("span"), { textContent: text }));
+    find(".gk-quiet", sheet)?.remove();
+    sheet.prepend(row);
   }
 
   /** A request that was not begun: the words go back to the composer, the card can be pressed again. */

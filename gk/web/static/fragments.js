@@ -29,6 +29,33 @@ export async function refresh() {
   ]);
   const count = find('#folders [data-folder="INBOX"] .gk-count')?.firstChild?.textContent ?? "";
   find("#tab-unread").textContent = count;
+  document.title = (count && `(${count}) `) + document.title.replace(/^\(\d+\) /, "");
+  showCurrentFolder();
+}
+
+/** Where the folders are a row, the chosen one may be outside of it. */
+function showCurrentFolder() {
+  find("#folders [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/** The address of what is shown: it can be reloaded, bookmarked, and left with the back button. */
+function remember() {
+  const c = new URL(location).searchParams.get("c");
+  const values = { c, folder: folder === "INBOX" ? "" : folder, mail: opened, view: document.body.dataset.view === "mail" && "mail" };
+  const address = `/?${query(values)}`.replace(/\?$/, "");
+  if (address !== location.pathname + location.search) history.pushState(null, "", address);
+}
+
+/** Back and forward: shows what the address says. */
+async function recall() {
+  const values = new URL(location).searchParams;
+  const [c, mail] = [values.get("c"), values.get("mail") ?? location.pathname.match(/^\/mail\/(\d+)$/)?.[1]];
+  if (c && c !== "new" && c !== find("#log").dataset.conversation) return location.reload();
+  view(values.get("view") ?? (mail ? "mail" : "conversation"));
+  const wanted = values.get("folder") ?? "INBOX";
+  if (wanted !== folder) await showFolder(wanted);
+  if (mail && mail !== opened) await open(mail);
+  else if (!mail && opened) await close();
 }
 
 async function showFolder(name) {
@@ -127,7 +154,7 @@ export function start() {
     const go = link && plain(event) && step(link);
     if (!go) return;
     event.preventDefault();
-    Promise.resolve(go()).catch((error) => error.name === "AbortError" || location.assign(link.href));
+    Promise.resolve(go()).then(remember).catch((error) => error.name === "AbortError" || location.assign(link.href));
   });
   document.addEventListener("submit", (event) => {
     if (!event.target.matches(".gk-action")) return;
@@ -135,6 +162,8 @@ export function start() {
     act(event.target);
   });
   document.addEventListener("toggle", (event) => event.target.matches?.(".gk-card") && fill(event.target), true);
-  document.addEventListener("keydown", (event) => event.key === "Escape" && opened && !find(".menu[open]") && close());
+  document.addEventListener("keydown", (event) => event.key === "Escape" && opened && !find(".menu[open]") && close().then(remember));
+  addEventListener("popstate", () => recall().catch(() => location.reload()));
+  showCurrentFolder();
   setInterval(localTimes, 60_000);
 }
