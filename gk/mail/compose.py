@@ -223,7 +223,7 @@ def people_tokens(
         tokens[-1] = tokens[-1][:-1]
     return tokens
 
-# %% ../../nbs/mail/05_compose.ipynb #927662d9
+# %% ../../nbs/mail/05_compose.ipynb #9a338f03
 _ASCII = bytes(range(128))
 
 
@@ -261,7 +261,7 @@ def _quoted_printable(
         out.append(re.sub(rb"(?:\A|(?<=\n))From ", b"=46rom ", b"=\r\n".join(pieces)))
     return b"\r\n".join(out) + b"\r\n"
 
-
+# %% ../../nbs/mail/05_compose.ipynb #c75587b3
 def _base64(
     raw: bytes,
 ) -> bytes:
@@ -404,7 +404,7 @@ class Original:
     followup_to: People = ()  # Mail-Followup-To: where its author wants answers to all
     list_post: str = ""  # List-Post (RFC 2369 §3.4): the address of the list it came through
 
-# %% ../../nbs/mail/05_compose.ipynb #3ebf9049
+# %% ../../nbs/mail/05_compose.ipynb #3bde41c3
 def original_of(
     message: Message,
     files: bool = False,  # its attachments too, decoded: for a forward
@@ -436,7 +436,7 @@ def original_of(
         list_post=_list_address(message.header("list-post") or ""),
     )
 
-
+# %% ../../nbs/mail/05_compose.ipynb #e869eec9
 def files_of(
     message: Message,
 ) -> Iterator[Attachment]:

@@ -132,7 +132,7 @@ def snippet_of(
     own = " ".join(_QUOTED_LINE.sub("", start).split()) or " ".join(start.split())
     return own if len(own) <= SNIPPET else own[: SNIPPET - 1].rstrip() + "…"
 
-# %% ../../nbs/mail/04_digest.ipynb #8d9cbb86
+# %% ../../nbs/mail/04_digest.ipynb #6acc37de
 @dataclass(slots=True)
 class Digest:
     "What the index keeps about a message; the fields are columns of `content`"
@@ -162,7 +162,7 @@ class Digest:
         "The values by column name"
         return {name: getattr(self, name) for name in _COLUMNS}
 
-
+# %% ../../nbs/mail/04_digest.ipynb #1f0fbf18
 _COLUMNS = tuple(f.name for f in fields(Digest))
 
 
@@ -178,7 +178,7 @@ def _clean(
     "Text that every database takes: lone surrogates replaced"
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
-# %% ../../nbs/mail/04_digest.ipynb #2188bfc6
+
 def _ids(
     raw: bytes | None,
 ) -> list[str]:

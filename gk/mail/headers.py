@@ -207,7 +207,7 @@ def decode_header(
         text = _INVISIBLE.sub(" ", text)
     return _SPACES.sub(" ", text).strip()
 
-# %% ../../nbs/mail/00_headers.ipynb #fcf4218f
+# %% ../../nbs/mail/00_headers.ipynb #d88283d7
 _COMMENT_MARK = re.compile(rb'[()\\]')
 _OUTSIDE_MARK = re.compile(rb'["(]')
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.S)
@@ -231,7 +231,7 @@ def comment_end(
                 return at
     return len(value)
 
-
+# %% ../../nbs/mail/00_headers.ipynb #8ca52bb1
 def without_comments(
     value: bytes,  # structured field value
 ) -> bytes:
@@ -444,7 +444,7 @@ def _angle_entry(
         local, host = b"".join(tokens) or NO_LOCAL, NO_HOST
     return Mailbox(name or None, route or None, local, host)
 
-# %% ../../nbs/mail/00_headers.ipynb #e1f03992
+# %% ../../nbs/mail/00_headers.ipynb #6307a3bf
 TOKENS_PER_ADDRESS = 20  # of an address list in which every entry is unusual
 
 
@@ -463,51 +463,61 @@ class _AddressReader:
             if self.at >= len(self.value) or len(self.found) >= self.limit:
                 break
             if token := _TOKEN.match(self.value, self.at):
-                self._token(token)
+                _take(self, token)
             else:
                 self.at += 1  # a lone character of no class
-        self._end_entry()
-        if self.in_group:
-            self.found.append(Mailbox(None, None, None, None))
+        self.end_entry()
+        self.end_group()
         return self.found
 
-    def _token(self, token: re.Match[bytes]) -> None:
-        start, self.at = self.at, token.end()
-        if token[5]:  # a comment
-            self.at = comment_end(self.value, start)
-            self.entry.comment = self.value[start + 1 : self.at - 1]
-        elif token[4]:
-            self._mark(token[4])
-        elif token[1]:
-            self.entry.add(b" ")
-        else:
-            self.entry.add(unquote(token[0]) if token[2] else token[0])
-
-    def _mark(self, mark: bytes) -> None:
-        "One of < > , : ; @"
-        entry = self.entry
-        angle = entry.inside is not None and not entry.closed
-        if mark == b"<" and entry.inside is None:
-            entry.inside = []
-        elif mark == b">" and angle:
-            entry.closed = True
-        elif mark == b":" and entry.inside is None and not self.in_group:
-            self.found.append(Mailbox(None, None, b"".join(entry.words).strip(), None))
-            self.in_group, self.entry = True, _Entry()
-        elif mark == b"," and not (angle and entry.inside and entry.inside[0] == b"@"):  # <@a,@b:c@d> goes on
-            self._end_entry()
-        elif mark == b";" and not angle:
-            self._end_entry()
-            if self.in_group:
-                self.found.append(Mailbox(None, None, None, None))
-                self.in_group = False
-        elif mark in b"@,:;":
-            entry.add(mark)
-
-    def _end_entry(self) -> None:
+    def end_entry(self) -> None:
         if len(self.found) < self.limit and (mailbox := self.entry.mailbox()):
             self.found.append(mailbox)
         self.entry = _Entry()
+
+    def end_group(self) -> None:
+        if self.in_group:
+            self.found.append(Mailbox(None, None, None, None))
+            self.in_group = False
+
+# %% ../../nbs/mail/00_headers.ipynb #87cf46fb
+def _take(
+    reader: _AddressReader,
+    token: re.Match[bytes],
+) -> None:
+    "One token"
+    start, reader.at = reader.at, token.end()
+    if token[5]:  # a comment
+        reader.at = comment_end(reader.value, start)
+        reader.entry.comment = reader.value[start + 1 : reader.at - 1]
+    elif token[4]:
+        _mark(reader, token[4])
+    elif token[1]:
+        reader.entry.add(b" ")
+    else:
+        reader.entry.add(unquote(token[0]) if token[2] else token[0])
+
+
+def _mark(
+    reader: _AddressReader,
+    mark: bytes,  # one of < > , : ; @
+) -> None:
+    entry = reader.entry
+    angle = entry.inside is not None and not entry.closed
+    if mark == b"<" and entry.inside is None:
+        entry.inside = []
+    elif mark == b">" and angle:
+        entry.closed = True
+    elif mark == b":" and entry.inside is None and not reader.in_group:
+        reader.found.append(Mailbox(None, None, b"".join(entry.words).strip(), None))
+        reader.in_group, reader.entry = True, _Entry()
+    elif mark == b"," and not (angle and entry.inside and entry.inside[0] == b"@"):  # <@a,@b:c@d> goes on
+        reader.end_entry()
+    elif mark == b";" and not angle:
+        reader.end_entry()
+        reader.end_group()
+    elif mark in b"@,:;":
+        entry.add(mark)
 
 # %% ../../nbs/mail/00_headers.ipynb #c6567478
 def _address_text(

@@ -205,7 +205,7 @@ def _marked_link(
         return found[0]
     return f'{found[0]} <small class="link-target">({html_entities.escape(target)})</small>'
 
-# %% ../../nbs/mail/03_html.ipynb #efdb2284
+# %% ../../nbs/mail/03_html.ipynb #010fbfb3
 class Safe(NamedTuple):
     "HTML that may be shown"
 
@@ -213,6 +213,27 @@ class Safe(NamedTuple):
     blocked: int  # remote pictures that were left out
 
 
+class _Attributes:
+    "Decides about every attribute, and counts the remote pictures that it leaves out"
+
+    def __init__(self, images: bool, embedded: Callable[[str], str | None]) -> None:
+        self.images, self.embedded, self.blocked = images, embedded, 0
+
+    def __call__(self, tag: str, name: str, value: str) -> str | None:
+        if name == "href":
+            return value if value[:8].lower().startswith(("http://", "https://", "mailto:")) else None
+        if name != "src":
+            return value
+        if value[:4].lower() == "cid:":
+            return self.embedded(value[4:])
+        if _PICTURE_DATA.fullmatch(value):
+            return value
+        if value[:8].lower() != "https://" and value[:7].lower() != "http://":
+            return None
+        self.blocked += not self.images
+        return value if self.images else None
+
+# %% ../../nbs/mail/03_html.ipynb #b08b1b0f
 def sanitise(
     html: str,  # as it came
     images: bool = False,  # show remote pictures: the person asked for this mail
@@ -223,24 +244,7 @@ def sanitise(
 
     if html.count("&") * len(html) > MAX_AMPERSANDS or depth(html) > MAX_HTML_DEPTH:
         return Safe(f"<pre>{html_entities.escape(to_text(html))}</pre>", 0)
-    blocked = 0
-
-    def attribute(_: str, name: str, value: str) -> str | None:
-        nonlocal blocked
-        if name == "href":
-            return value if value[:8].lower().startswith(("http://", "https://", "mailto:")) else None
-        if name != "src":
-            return value
-        if value[:4].lower() == "cid:":
-            return embedded(value[4:])
-        if _PICTURE_DATA.fullmatch(value):
-            return value
-        if value[:8].lower() == "https://" or value[:7].lower() == "http://":
-            if images:
-                return value
-            blocked += 1
-        return None
-
+    attribute = _Attributes(images, embedded)
     clean = nh3.clean(
         html,
         tags=set(_TAGS),
@@ -253,4 +257,4 @@ def sanitise(
         set_tag_attribute_values={"a": {"target": "_blank"}},
         filter_style_properties=set(_STYLES),
     )
-    return Safe(_LINK.sub(_marked_link, clean), blocked)
+    return Safe(_LINK.sub(_marked_link, clean), attribute.blocked)

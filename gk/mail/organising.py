@@ -62,7 +62,7 @@ async def _move(
             moved += len(await desk.service.mailboxes.transfers.move(box.id, uids, target.id))
     return moved
 
-# %% ../../nbs/mail/17_organising.ipynb #3c8717b9
+# %% ../../nbs/mail/17_organising.ipynb #48af2901
 async def move_email(
     desk: Desk,
     ids: Sequence[str],
@@ -85,7 +85,7 @@ async def delete_email(
             deleted += len(await mailboxes.entries.expunge(box.id, uids))
     return deleted
 
-
+# %% ../../nbs/mail/17_organising.ipynb #474a4130
 async def flag_email(
     desk: Desk,
     ids: Sequence[str],

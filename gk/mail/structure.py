@@ -46,7 +46,7 @@ def string(
         value = value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"%b"' % value
 
-# %% ../../nbs/mail/02_structure.ipynb #f42436b9
+# %% ../../nbs/mail/02_structure.ipynb #99e01bdb
 def _address(
     mailbox: Mailbox,
 ) -> bytes:
@@ -72,7 +72,7 @@ def mailboxes_of(
     fields = part.fields
     return {name: parse_mailboxes(fields[name], limit) if name in fields else [] for name in ADDRESS_FIELDS}
 
-
+# %% ../../nbs/mail/02_structure.ipynb #cab75026
 def envelope(
     part: Part,  # a message, or the message inside a message/rfc822
     mailboxes: dict[bytes, list[Mailbox]],  # its address fields, from mailboxes_of
@@ -191,7 +191,7 @@ def structures(
             del inner[child]
     return inner[0]
 
-# %% ../../nbs/mail/02_structure.ipynb #8c799eed
+# %% ../../nbs/mail/02_structure.ipynb #b2d72940
 class Row(NamedTuple):
     "One part in the table"
 
@@ -222,7 +222,7 @@ def part_rows(
         rows.append(Row(part.number, part.parent, *offsets, *how, filename_of(part), content_id_of(part), kind))
     return rows
 
-
+# %% ../../nbs/mail/02_structure.ipynb #c62c8217
 def dump_rows(
     rows: list[Row],
 ) -> bytes:
