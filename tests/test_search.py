@@ -83,8 +83,8 @@ def test_find_is_what_a_naive_scan_finds(tmp_path_factory, mails, needles, cuts,
 def index_everything(search: Search) -> None:
     """What the indexer's thread does, here and now."""
     owner, newest = search_module.owner_of(search.database), search_module.newest_content(search.database)
-    index = search_module.open_index(search.path, owner, newest)
-    while search_module.index_some(index, search.database, search.mailboxes.storage.root):
+    index = search_module.open_index(search.index.path, owner, newest)
+    while search_module.index_some(index, search.database, search.files.mailboxes.storage.root):
         pass
     index.close()
 
@@ -163,12 +163,33 @@ async def test_text_too_long_to_be_stored_is_confirmed_in_the_file(tmp_path):
         assert await search.find(1, Query(body="the very end")) == [long.id]
 
 
-async def test_text_too_long_to_be_indexed_is_always_a_candidate(tmp_path, monkeypatch):
-    monkeypatch.setattr(search_module, "INDEX_CHARS", 300_000)
+async def test_a_long_mail_is_confirmed_without_reading_or_folding_its_file_again(tmp_path, monkeypatch):
+    """Once it is indexed, a mail of millions of characters costs a search one look into the text that the index keeps."""
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        text = "\r\n".join(["lorem ipsum dolor"] * 80_000 + ["the very end"])
+        long = await mailboxes.ingest.append(inbox.id, letter(body=text), Flag.DELETED)
+        assert len(text) > 1_000_000
+        index_everything(search)
+        monkeypatch.setattr(search_module, "whole_text", None)  # whoever folds it again fails
+        assert search.candidates("nowhere at all") == set()  # the trigrams rule it out
+        assert await search.find(1, Query(body="the very end")) == [long.id]
+        assert await search.find(1, Query("very lorem")) == [long.id]
+        assert search.candidates("dolor the very ipsum lorem") == {long.content_id}  # here they cannot
+        assert await search.find(1, Query(body="dolor the very ipsum lorem")) == []
+        await mailboxes.entries.expunge(inbox.id)
+        with connect(search.index.path) as index:
+            assert index.execute("SELECT count(*) FROM long").fetchone() == (1,)
+            search_module.drop_long(index, search.database)
+            assert index.execute("SELECT count(*) FROM long").fetchone() == (0,)
+
+
+async def test_a_mail_whose_file_was_away_while_indexing_stays_a_candidate(tmp_path, monkeypatch):
     async with office(tmp_path) as (mailboxes, search, inbox):
         text = "\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])
         long = await mailboxes.ingest.append(inbox.id, letter(body=text))
-        index_everything(search)
+        with monkeypatch.context() as away:
+            away.setattr(search_module, "read_content", lambda *args: None)
+            index_everything(search)
         assert search.candidates("the very end") == search.candidates("nowhere at all") == {long.content_id}
         assert await search.find(1, Query(body="the very end")) == [long.id]
         assert await search.find(1, Query(body="nowhere at all")) == []
@@ -180,8 +201,7 @@ async def test_a_strangers_huge_mail_is_searched_within_bounds_and_in_slices(tmp
     folded, fold = [], digest_module._folded
     monkeypatch.setattr(digest_module, "_folded", lambda text: folded.append(len(text)) or fold(text))
     mail = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + ("\ufdfa" * 78 + "\r\n").encode() * 4000
-    text, complete = search_module.whole_text(mail)
-    assert len(text) <= 500_000 and not complete
+    assert len(search_module.whole_text(mail)) <= 500_000
     assert max(folded) <= digest_module.SLICE and sum(folded) < 50_000
     folded.clear()
     async with office(tmp_path) as (mailboxes, search, inbox):
@@ -234,11 +254,11 @@ async def test_a_damaged_or_foreign_index_changes_no_answer(tmp_path):
     async with office(tmp_path) as (mailboxes, search, inbox):
         entry = await mailboxes.ingest.append(inbox.id, letter(body="needle"))
         index_everything(search)
-        remove_index(search.path)
-        search.path.write_bytes(random.Random(1).randbytes(8192))
+        remove_index(search.index.path)
+        search.index.path.write_bytes(random.Random(1).randbytes(8192))
         assert await search.find(1, Query("needle")) == [entry.id]
-        remove_index(search.path)
-        with sqlite3.connect(search.path) as other:
+        remove_index(search.index.path)
+        with sqlite3.connect(search.index.path) as other:
             other.execute("CREATE TABLE state (upto)")
         assert await search.find(1, Query("needle")) == [entry.id]
         index_everything(search)  # takes its place
@@ -250,7 +270,7 @@ async def test_an_index_from_another_past_of_the_database_is_not_believed(tmp_pa
     async with office(tmp_path) as (mailboxes, search, inbox):
         await mailboxes.ingest.append(inbox.id, letter(body="haystack"))
         index_everything(search)
-        with connect(search.path) as index:
+        with connect(search.index.path) as index:
             index.execute("UPDATE state SET upto = 999")
         entry = await mailboxes.ingest.append(inbox.id, letter(body="needle"))
         assert await search.find(1, Query("needle")) == [entry.id]
@@ -260,7 +280,7 @@ async def test_indexer_follows_delivery_and_starts_anew_when_most_is_stale(tmp_p
     async with office(tmp_path) as (mailboxes, search, inbox):
         search.start()
         entries = [await mailboxes.ingest.append(inbox.id, letter(body=f"needle number{n:03}"), Flag.DELETED) for n in range(30)]
-        assert await search.caught_up()
+        assert await search.indexer.caught_up()
         assert search.candidates("number007") == {entries[7].content_id}
         monkeypatch.setattr(search_module, "stale", lambda index, database: held(index) > 10)
         await mailboxes.entries.expunge(inbox.id, [entry.uid for entry in entries[3:]])
