@@ -110,6 +110,18 @@ def test_header_injection_rfc5322_2_2(where: str, break_: str) -> None:
         written(**changes[where])
 
 
+SMUGGLED = [end.join(["", ".", "MAIL FROM:<eve@evil.test>"]) for end in ("\n", "\r", "\r\n", "\n\r", "\r\r\n")]
+
+
+@pytest.mark.parametrize("text", SMUGGLED, ids=repr)
+def test_cve_2026_33604_nothing_that_is_written_has_a_bare_line_end(text: str) -> None:
+    """Sender-side smuggling: a lone CR or LF before a dot ends the message for some servers and not for others."""
+    check_lines(written(text=text).data)
+    inner = b"Subject: x\r\n\r\n" + text.encode()
+    check_lines(written(text="see", attachments=(Attachment("x.eml", "message/rfc822", inner),)).data)
+    check_lines(bounce(inner, "alice@example.test", [Failure("x@y.test", "5.1.1", text)], "gk.test", "1@gk.test", NOON))
+
+
 def test_header_injection_in_a_content_type() -> None:
     message = written(attachments=(Attachment("a", "text/plain\r\nX-Evil: 1", b"x"),))
     assert b"X-Evil" not in message.data

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import email
 import os
+import random
 import re
 import socket
 from collections.abc import Iterator
-from email import policy
-from email.message import EmailMessage
+from email import encoders, policy
+from email.message import EmailMessage, Message
+from email.mime.message import MIMEMessage
+from email.mime.multipart import MIMEMultipart
 from typing import Any
 
 import pytest
 from dovecot import PASSWORD, USER, Dovecot, program
 
 from gk.mail.digest import digest
-from gk.mail.mime import with_crlf
+from gk.mail.mime import decode_body, filename_of, parse, with_crlf
 from gk.mail.structure import load_rows, section
 
 HEAD = """From: "Léa M." <lea@example.test>
@@ -161,7 +165,70 @@ def written_by_python() -> Iterator[tuple[str, bytes]]:
         yield f"python {number}", mail.as_bytes()
 
 
+LEAVES = [
+    ("text", "plain", "Bonjour à tous\n> cité\n"), ("text", "html", "<p>Bonjour</p>"), ("text", "plain", "日本語\n" * 20),
+    ("text", "plain", ""), ("application", "pdf", "%PDF-1.4"), ("image", "png", "\x89PNG"),
+    ("text", "calendar", "BEGIN:VCALENDAR\n"),
+]  # fmt: skip
+NAMES = ["", "plan.pdf", "l'été prochain.pdf", "日本.txt", 'a "b" c;d=e.txt', "x" * 120 + ".bin", "sans extension"]
+KINDS = ["mixed", "alternative", "related", "report", "signed", "x-unknown"]
+
+
+def leaf(chance: random.Random) -> Message:
+    """A part with a name, an encoding and a disposition, some of them odd."""
+    kind, subtype, text = chance.choice(LEAVES)
+    part = Message()
+    part.add_header("Content-Type", f"{kind}/{subtype}", **({"charset": "utf-8"} if kind == "text" else {}))
+    part.set_payload(text.encode("utf-8"))
+    chance.choice([encoders.encode_base64, encoders.encode_quopri, encoders.encode_7or8bit])(part)
+    name = chance.choice(NAMES)
+    if name:
+        value = name if name.isascii() else ("utf-8", "", name)
+        part.add_header("Content-Disposition", chance.choice(["attachment", "inline"]), filename=value)
+    if chance.random() < 0.3:
+        part["Content-ID"] = f"<{chance.randrange(1000)}@x>"
+    return part
+
+
+def tree(chance: random.Random, depth: int) -> Message:
+    """A part, or several in a multipart, or a whole mail in a message/rfc822."""
+    if depth == 0 or chance.random() < 0.4:
+        return leaf(chance)
+    if chance.random() < 0.2:
+        inner = tree(chance, depth - 1)
+        inner["Subject"] = "=?utf-8?q?int=C3=A9rieur?="
+        return MIMEMessage(inner)
+    whole = MIMEMultipart(chance.choice(KINDS), boundary=f"=_{chance.randrange(10**9)}")
+    for _ in range(chance.randrange(1, 4)):
+        whole.attach(tree(chance, depth - 1))
+    return whole
+
+
+def generated(seed: int) -> bytes:
+    """A mail that the standard library writes and reads."""
+    chance = random.Random(seed)
+    mail = tree(chance, 4)
+    mail["From"], mail["To"] = "Bob <bob@example.test>", ", ".join(f"p{n}@example.test" for n in range(chance.randrange(1, 9)))
+    mail["Subject"] = chance.choice(["Plan", "=?utf-8?b?w6l0w6k=?= et plus", "a" * 200])
+    return mail.as_bytes(policy=policy.compat32.clone(linesep="\r\n"))
+
+
+GENERATED = {f"generated {seed}": generated(seed) for seed in range(60)}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_parts_agree_with_the_standard_library(name: str) -> None:
+    theirs = list(email.message_from_bytes(GENERATED[name]).walk())
+    message = parse(GENERATED[name])
+    assert [part.type for part in message.parts] == [part.get_content_type() for part in theirs]
+    for ours, other in zip(message.parts, theirs, strict=True):
+        if not other.is_multipart():
+            assert decode_body(message, ours) == other.get_payload(decode=True)
+            assert filename_of(ours) == (other.get_filename() or "")
+
+
 CORPUS = {name: with_crlf(text.encode()) for name, text in MAILS.items()} | dict(written_by_python())
+CORPUS |= dict(list(GENERATED.items())[:30])
 
 
 @pytest.fixture(scope="module")

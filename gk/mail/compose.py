@@ -223,7 +223,7 @@ def people_tokens(
         tokens[-1] = tokens[-1][:-1]
     return tokens
 
-# %% ../../nbs/mail/05_compose.ipynb #9a338f03
+# %% ../../nbs/mail/05_compose.ipynb #390c9c83
 _ASCII = bytes(range(128))
 
 
@@ -255,18 +255,24 @@ def _quoted_printable(
     raw: bytes,  # lines ending in CR LF
 ) -> bytes:
     "Quoted-printable (RFC 2045 §6.7); no line begins with 'From ', before which old mailbox files would put a >"
-    out = []
-    for line in lines_of(steps(raw.removesuffix(b"\r\n"))):
-        pieces = [binascii.b2a_qp(piece + b"\r\n")[:-2] for piece in steps(line.removesuffix(b"\r"))]
-        out.append(re.sub(rb"(?:\A|(?<=\n))From ", b"=46rom ", b"=\r\n".join(pieces)))
-    return b"\r\n".join(out) + b"\r\n"
+    out, left = bytearray(), b""
+    for piece in steps(raw):
+        piece = left + piece
+        cut = piece.rfind(b"\n") + 1
+        whole, left = (piece[:cut], piece[cut:]) if cut else (piece + b"\r\n", b"")
+        coded = (b"\n" + binascii.b2a_qp(whole)).replace(b"\nFrom ", b"\n=46rom ")[1:]
+        out += coded if cut else coded[:-2] + b"=\r\n"  # a line longer than a step goes on after a soft break
+    return bytes(out)
 
-# %% ../../nbs/mail/05_compose.ipynb #c75587b3
+# %% ../../nbs/mail/05_compose.ipynb #8da06bd3
 def _base64(
     raw: bytes,
 ) -> bytes:
     "Base64 in lines of 76 (RFC 2045 §6.8)"
-    return b"".join(binascii.b2a_base64(raw[at : at + 57], newline=False) + b"\r\n" for at in range(0, len(raw), 57))
+    out = bytearray()
+    for at in range(0, len(raw), 57):
+        out += binascii.b2a_base64(raw[at : at + 57], newline=False) + b"\r\n"
+    return bytes(out)
 
 # %% ../../nbs/mail/05_compose.ipynb #71855b52
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")

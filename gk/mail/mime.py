@@ -32,7 +32,7 @@ from gk.mail.headers import (
     unfold,
 )
 
-# %% ../../nbs/mail/01_mime.ipynb #35e0e14f
+# %% ../../nbs/mail/01_mime.ipynb #876ef337
 STEP = 262_144  # octets that one call works on
 
 
@@ -57,7 +57,8 @@ def lines_of(
     "The lines in pieces of bytes, without their LF; what follows the last LF is one too"
     left = b""
     for piece in pieces:
-        *lines, left = (left + piece).split(b"\n")
+        lines = (left + piece).split(b"\n")
+        left = lines.pop()
         yield from lines
     yield left
 
