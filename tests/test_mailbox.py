@@ -83,7 +83,7 @@ def test_a_checked_name_is_stable_printable_and_bounded(text):
     assert "\r" not in name and "\n" not in name and "\0" not in name
 
 
-async def test_names_at_the_bound_are_taken_and_one_past_it_refused(mailboxes):
+async def test_cve_2026_42394_names_at_the_bound_are_taken_and_one_past_it_refused(mailboxes):
     assert (await mailboxes.folders.create(1, "x" * 200)).name == "x" * 200
     assert (await mailboxes.folders.create(1, "/".join("a" * 16))).name.count("/") == 15
     with pytest.raises(BadName):
@@ -92,7 +92,7 @@ async def test_names_at_the_bound_are_taken_and_one_past_it_refused(mailboxes):
         await mailboxes.folders.rename(1, "x" * 200, "/".join("b" * 17))
 
 
-async def test_composed_and_decomposed_names_are_one_folder(mailboxes):
+async def test_cve_2026_42394_composed_and_decomposed_names_are_one_folder(mailboxes):
     await mailboxes.folders.create(1, "Cafe\u0301")
     with pytest.raises(MailboxExists):
         await mailboxes.folders.create(1, "Caf\u00e9")

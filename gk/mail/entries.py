@@ -153,7 +153,7 @@ class View(NamedTuple):
         position = bisect_left(self.uids, uid)
         return self.entries[position] if position < len(self.uids) and self.uids[position] == uid else None
 
-# %% ../../nbs/mail/08_entries.ipynb #4abe040e
+# %% ../../nbs/mail/08_entries.ipynb #ee336450
 def merge(
     view: View,  # the older one, left as it is
     mailbox: Mailbox,  # its newer row
@@ -176,7 +176,7 @@ def merge(
             uids.insert(position, entry.uid)
     return View(mailbox, present, uids)
 
-
+# %% ../../nbs/mail/08_entries.ipynb #514d1bd0
 def refresh(
     reader: Reader,
     mailbox_id: int,
@@ -398,7 +398,7 @@ def changes_since(
         vanished = [uid for uid in known if uid not in there]
     return Changes(entries(changed), vanished, box.highest_modseq)
 
-# %% ../../nbs/mail/08_entries.ipynb #9a90b2e9
+# %% ../../nbs/mail/08_entries.ipynb #6fdef538
 def rendered(
     reader: Reader,
     content_ids: Iterable[int],
@@ -412,7 +412,7 @@ def rendered(
     cursor.row_factory = sqlite3.Row
     return {row[-1]: row for row in cursor.execute(query, (str(sorted(set(content_ids))),))}
 
-
+# %% ../../nbs/mail/08_entries.ipynb #72b23ac5
 def locate(
     reader: Reader,
     account_id: int,  # whose messages they must be
@@ -639,7 +639,7 @@ async def transfer(
         await storage.in_thread(maildir.discard, surplus)
     return pairs
 
-# %% ../../nbs/mail/08_entries.ipynb #7bde5df4
+# %% ../../nbs/mail/08_entries.ipynb #a14be2d0
 class Entries:
     "The messages of mailboxes: found, marked, expunged"
 
@@ -687,8 +687,7 @@ class Entries:
         box, gone = self.database.read_now(lambda reader: by_id(reader, mailbox_id)), list[int]()
         while part := await self.database.write(lambda tx: expunge(tx, box, uids, SLICE)):
             gone += part
-        if gone:
-            self.removals.soon()
+        self.removals.soon()
         return gone
 
 # %% ../../nbs/mail/08_entries.ipynb #1b9565a1

@@ -10,8 +10,9 @@ __all__ = ['FULL', 'MAX_NAME', 'MAX_LEVEL', 'MAX_DEPTH', 'SELECT', 'ERASED', 'EX
            'drop_mailbox', 'remove_paths', 'forget_removals', 'insert_defaults', 'Tasks', 'Storage', 'Removals',
            'Folders', 'Defaults', 'Subscriptions', 'Quota']
 
-# %% ../../nbs/mail/07_folders.ipynb #459248d5
+# %% ../../nbs/mail/07_folders.ipynb #0cd2f41c
 import asyncio
+import contextlib
 import math
 import shutil
 import time
@@ -240,7 +241,7 @@ def drop_contents(
         [(content_id,) for content_id in set(content_ids)],
     )
 
-# %% ../../nbs/mail/07_folders.ipynb #eb930f52
+# %% ../../nbs/mail/07_folders.ipynb #686e01f3
 class Erased(NamedTuple):
     "What has to be known of a message to delete it"
 
@@ -265,7 +266,7 @@ def forget_expunged(tx: Transaction, mailbox_id: int) -> None:
     tx.driver.execute("DELETE FROM expunged WHERE mailbox_id = ? AND modseq <= ?", (mailbox_id, mark))
     tx.driver.execute("INSERT INTO expunged (mailbox_id, uid, modseq) VALUES (?, ?, ?)", (mailbox_id, FORGOTTEN, mark))
 
-
+# %% ../../nbs/mail/07_folders.ipynb #98d2ce2f
 def leave(
     tx: Transaction,
     mailbox_id: int,
@@ -452,7 +453,7 @@ class Removals:
                 first, last = rows[0][0], rows[-1][0]  # entries are only ever added behind these
                 await database.write(lambda tx, span=(first, last): forget_removals(tx, *span))  # type: ignore[misc]
 
-# %% ../../nbs/mail/07_folders.ipynb #3b1b053c
+# %% ../../nbs/mail/07_folders.ipynb #27048e55
 MailboxList = list[Mailbox]  # inside the class `list` is a method
 
 
@@ -464,13 +465,10 @@ class Folders:
 
     async def get(self, account_id: int, name: str) -> Mailbox:
         "A folder by its name, INBOX in any case; raises MailboxNotFound"
-        try:
-            found = self.database.read_now(lambda reader: by_name(reader, account_id, check_name(name)))
-        except BadName:
-            found = None  # a name that cannot exist does not exist
-        if found is None:
-            raise MailboxNotFound("There is no folder “{name}”.", name=name[:100])
-        return found
+        with contextlib.suppress(BadName):  # a name that cannot exist does not exist
+            if found := self.database.read_now(lambda reader: by_name(reader, account_id, check_name(name))):
+                return found
+        raise MailboxNotFound("There is no folder “{name}”.", name=name[:100])
 
     async def by_id(self, mailbox_id: int) -> Mailbox:
         "A folder by its number; raises MailboxNotFound"

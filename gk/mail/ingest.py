@@ -155,7 +155,7 @@ class Batch:
             self.answered.setdefault((account_id, found.in_reply_to), thread)
         return thread
 
-# %% ../../nbs/mail/09_ingest.ipynb #e797fc55
+# %% ../../nbs/mail/09_ingest.ipynb #4d459346
 _COLUMNS = tuple(field.name for field in fields(Digest))
 _VALUES = attrgetter(*_COLUMNS)
 _CONTENT = f"INSERT INTO content (id, {', '.join(_COLUMNS)}) VALUES (?{', ?' * len(_COLUMNS)})"  # noqa: S608
@@ -171,7 +171,7 @@ def enter_contents(
     tx.driver.executemany(_CONTENT, [(ids[key], *_VALUES(found)) for key, found in digests.items()])
     return ids
 
-
+# %% ../../nbs/mail/09_ingest.ipynb #7e3ef27f
 def enter_arrivals(
     tx: Transaction,
     arrivals: Sequence[Arrival],  # whose files are durable

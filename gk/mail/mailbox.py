@@ -30,7 +30,7 @@ from .headers import DEFAULT_BOUNDS, Bounds
 from .ingest import Arrival, Delivery as Delivery, Ingest, enter_arrivals
 from .maildir import File, Flag as Flag
 
-# %% ../../nbs/mail/10_mailbox.ipynb #6ca8f2d0
+# %% ../../nbs/mail/10_mailbox.ipynb #8177dca2
 SETTLED = 600  # seconds after which a file of ours without a row is no delivery in progress any more
 
 
@@ -62,7 +62,7 @@ class Differences(NamedTuple):
     def __bool__(self) -> bool:
         return any(self)
 
-
+# %% ../../nbs/mail/10_mailbox.ipynb #1210b573
 def compare(
     rows: Iterable[Row],  # of the mailbox
     files: dict[str, str],  # base name → file name, as `maildir.scan` gives them
@@ -83,7 +83,7 @@ def compare(
     found.unknown.extend(left.values())
     return found
 
-# %% ../../nbs/mail/10_mailbox.ipynb #d816de0b
+# %% ../../nbs/mail/10_mailbox.ipynb #ba705b91
 def settled(
     home: Path,  # the mailbox's folder
     filename: str,  # without a row
@@ -113,7 +113,7 @@ def in_progress(
     going = reader.driver.execute("SELECT path FROM removal WHERE path >= ? AND path < ?", (prefix, prefix + "\x7f"))
     return {row[0] for row in open_still}, {maildir.parse_name(row[0]).base for row in going}
 
-
+# %% ../../nbs/mail/10_mailbox.ipynb #071d9db6
 def adopt(
     mailbox: Mailbox,
     home: Path,  # its folder
@@ -130,7 +130,7 @@ def adopt(
                 arrivals.append(Arrival(mailbox, File(home, filename, b""), digest(data, bounds), flags, (), when, offset))
     return arrivals
 
-# %% ../../nbs/mail/10_mailbox.ipynb #4f4bad84
+# %% ../../nbs/mail/10_mailbox.ipynb #2c2d6ecc
 def take_names(
     tx: Transaction,
     mailbox_id: int,
@@ -160,7 +160,7 @@ def take_flags(
     tx.notify(f"mailbox:{mailbox.id}")
     tx.notify(f"account:{mailbox.account_id}")
 
-
+# %% ../../nbs/mail/10_mailbox.ipynb #ce13ab76
 def drop_missing(
     tx: Transaction,
     mailbox: Mailbox,
@@ -190,7 +190,7 @@ def take_all(
     take_flags(tx, mailbox, found.flagged)
     drop_missing(tx, mailbox, missing)
 
-# %% ../../nbs/mail/10_mailbox.ipynb #8ba7eead
+# %% ../../nbs/mail/10_mailbox.ipynb #9d053c7c
 def orphaned_contents(
     tx: Transaction,
     first: int,  # content id
@@ -214,7 +214,7 @@ def sweep_all(
     for left in uploads.glob("*"):
         left.unlink(missing_ok=True)
 
-
+# %% ../../nbs/mail/10_mailbox.ipynb #14ac2563
 def stamps(
     home: Path,  # the mailbox's folder
 ) -> tuple[int, int]:
@@ -228,7 +228,7 @@ def every_mailbox(reader: Reader) -> list[Mailbox]:
     "The mailboxes of everybody"
     return [Mailbox(*row) for row in reader.driver.execute(SELECT)]
 
-
+# %% ../../nbs/mail/10_mailbox.ipynb #6541985d
 async def drop_orphans(storage: Storage) -> None:
     "Delete all contents without a message, in slices; what is left when gk closes goes at the next start"
     start: int | None = 1

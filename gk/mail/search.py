@@ -94,7 +94,7 @@ def open_index(
     driver.execute("INSERT INTO state VALUES (0, 0, ?, ?, 0)", (owner, boot_id()))
     return driver
 
-# %% ../../nbs/mail/11_search.ipynb #3a371512
+# %% ../../nbs/mail/11_search.ipynb #d8875abb
 MAX_TRIGRAMS = 12  # of one needle that are looked up
 MAX_CANDIDATES = 20_000  # beyond that, looking at everything is as good
 
@@ -114,7 +114,7 @@ def trigrams(
     step = -(-len(every) // MAX_TRIGRAMS)
     return every[::step] if every else []
 
-
+# %% ../../nbs/mail/11_search.ipynb #94091c1f
 def candidates(
     index: sqlite3.Connection | None,  # None: there is no index
     needle: str,  # normalised
@@ -287,7 +287,7 @@ def stale(
     (live,) = database.read_now(lambda reader: reader.driver.execute(query, (upto,)).fetchone())
     return bool(held > 2 * live + 1000)
 
-# %% ../../nbs/mail/11_search.ipynb #0b77eec5
+# %% ../../nbs/mail/11_search.ipynb #a4522120
 log = structlog.get_logger("gk.search")
 SETTLE = 0.25  # seconds
 POURING = 20  # messages in that time
@@ -311,7 +311,7 @@ def owner_of(database: Database) -> bytes:
         return owner_of(database)
     return bytes(row[0])
 
-
+# %% ../../nbs/mail/11_search.ipynb #73307092
 def catch_up(
     index: sqlite3.Connection,
     database: Database,
@@ -495,7 +495,7 @@ def in_order(
         if ids is None or row[1] in ids:
             yield row
 
-# %% ../../nbs/mail/11_search.ipynb #eab33312
+# %% ../../nbs/mail/11_search.ipynb #b9ebb263
 CHUNK = 100  # messages confirmed at once, at first; the chunks grow
 
 _ROWS = """SELECT c.id, c.text_complete, c.subject, c.sender_name, c.sender_address, c.recipients{bodies}
@@ -526,7 +526,7 @@ def holds(
         return None
     return tuple(doubtful)
 
-
+# %% ../../nbs/mail/11_search.ipynb #fc01a28c
 def settled(
     index: sqlite3.Connection | None,  # trusted
     content_id: int,
@@ -634,7 +634,7 @@ def terms_of(
     single = [("from", query.sender), ("recipient", query.recipient), ("subject", query.subject), ("body", query.body)]
     return [Term("any", word) for word in words(query.text)] + [Term(f, normalise(text)) for f, text in single if normalise(text)]
 
-# %% ../../nbs/mail/11_search.ipynb #75f6c328
+# %% ../../nbs/mail/11_search.ipynb #b6d70354
 SLICE_BYTES = 8_000_000  # octets of files in memory at once
 
 
@@ -647,13 +647,14 @@ def header_text(
 
 def has_field(
     block: bytes,  # a header block
-    name: bytes,  # of a field, lower case
+    name: str,  # of a field
     needle: str,  # normalised; empty: the field need only be there
 ) -> bool:
     "Whether a header field of this name contains the needle (RFC 3501 §6.4.4, HEADER)"
+    wanted = name.strip().lower().encode("utf-8", "replace")
     for line in block.replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ").split(b"\r\n"):
         field, colon, value = line.partition(b":")
-        if colon and field.strip().lower() == name and needle in header_text(value):
+        if colon and field.strip().lower() == wanted and needle in header_text(value):
             return True
     return False
 
@@ -733,16 +734,11 @@ class IndexFile:
             self._local.index = connect(self.path), inode
         return self._local.index[0] if self._local.index else None
 
-# %% ../../nbs/mail/11_search.ipynb #d17cdad4
+# %% ../../nbs/mail/11_search.ipynb #62b16bb8
 class Search:
     "Searching the mail of one person, completely"
 
-    def __init__(
-        self,
-        database: Database,
-        mailboxes: Mailboxes,
-        path: Path,  # of search.db
-    ) -> None:
+    def __init__(self, database: Database, mailboxes: Mailboxes, path: Path) -> None:
         self.database, self.index, self.files = database, IndexFile(path), Files(mailboxes)
         self.indexer = Indexer(database, self.index.path, mailboxes.storage.root)
 
@@ -764,13 +760,10 @@ class Search:
         among: Sequence[Entry],  # of one mailbox
     ) -> set[int]:
         "Content ids of the entries that match, in IMAP's sense (RFC 3501 §6.4.4)"
-        if not among:
-            return set()
-        wanted, sought, header = {entry.content_id for entry in among}, normalise(needle), field.removeprefix("header:")
-        if header != field:
-            name = header.strip().lower().encode("utf-8", "replace")
+        wanted, sought, (kind, _, name) = {entry.content_id for entry in among}, normalise(needle), field.partition(":")
+        if kind == "header":
             return await self.files.in_headers(account_id, among, lambda block: has_field(block, name, sought))
-        if not sought:
+        if not (sought and wanted):
             return wanted  # the empty string is in everything
         terms, where = [Term("any" if field == "text" else field, sought)], Where("m.account_id = ?", (account_id,))
         found = await self.database.read(lambda reader: look(reader, self.index.connection(), terms, where, only=wanted))
