@@ -175,7 +175,7 @@ def compose_body(
         return f"Could you tell me {CAPITAL_I.sub('I', question)}?"
     return sentence(text, language)
 
-# %% ../../nbs/agent/04_bodies.ipynb #412d3616
+# %% ../../nbs/agent/04_bodies.ipynb #74bafa65
 @dataclass(frozen=True)
 class Dictated:
     """A message as far as it was dictated; what was not said is empty."""
@@ -188,7 +188,7 @@ class Dictated:
     about: str = ""  # "about the invoice": a subject in the person's words
     lead: str = ""  # what stood before all parts: "un mail", "lui", "le deuxième"
 
-
+# %% ../../nbs/agent/04_bodies.ipynb #dfd587eb
 PARTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(rf"(?<= ){pattern} (?:: )?"))
     for name, pattern in (

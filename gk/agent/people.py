@@ -39,7 +39,7 @@ def address_in(text: str) -> str | None:
     except AddressError:
         return None
 
-# %% ../../nbs/agent/03_people.ipynb #fec2fb23
+# %% ../../nbs/agent/03_people.ipynb #f9a2c214
 @dataclass(frozen=True)
 class Matches:
     """Who a name may mean."""
@@ -57,7 +57,7 @@ def once(people: Iterable[Person]) -> tuple[Person, ...]:
             found[key] = person
     return tuple(found.values())
 
-
+# %% ../../nbs/agent/03_people.ipynb #065207ea
 def match_people(
     name: str,  # as typed
     people: Iterable[Person],  # who is known

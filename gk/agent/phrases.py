@@ -361,7 +361,7 @@ flag en unflagged: (unstar|unflag|unpin) {what}
 flag en unflagged: (remove|take) the (star|flag) (from|off) {what}
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #d1184df1
+# %% ../../nbs/agent/06_phrases.ipynb #8d87680a
 read_table(r"""
 empty fr Trash: <empty> [moi] (la|ma) (corbeille|poubelle)
   vide la corbeille => list_emails(folder='Trash', limit=100) → delete_email(ids=['10'])
@@ -380,6 +380,10 @@ junk en: <mark> {what} as <spam>
 junk en: (this|that|it) is <spam>
 junk en: {what} is <spam>
   the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #9572cd35
+read_table(r"""
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
 delete en: (throw|toss|chuck) {what} (away|out)
@@ -651,7 +655,7 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #f45ac107
+# %% ../../nbs/agent/06_phrases.ipynb #a0c96afc
 read_table(r"""
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
@@ -684,6 +688,10 @@ show fr: (qu' y a t il|qu' est ce qu' il y a|il y a quoi|que contient|y a t il q
   qu'y a-t-il dans la corbeille ? => list_emails(folder='Trash')
 show en: (what's|whats|what is there) {what}
   what's in the trash? => list_emails(folder='Trash')
+""")
+
+# %% ../../nbs/agent/06_phrases.ipynb #5e192703
+read_table(r"""
 find fr: <find> dans [tous] [mes|les] (mails|messages|courriels|e mails) {what}
   cherche dans mes mails la facture => search_emails(query='facture')
 find en: <find> [in] [all] [my|the] (mail|mails|email|emails|messages|inbox) for {what}

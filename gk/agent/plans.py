@@ -28,7 +28,7 @@ from .requests import Request, Scene
 from .targets import FOLDERS, Item, Target, Wanted, bare, fits, newest, read_item
 from .words import fold, read_words
 
-# %% ../../nbs/agent/10_plans.ipynb #f222b050
+# %% ../../nbs/agent/10_plans.ipynb #517e3b8f
 @dataclass(frozen=True)
 class Question:
     """What the planner waits for after its reply."""
@@ -45,7 +45,7 @@ class Reply:
     text: str
     question: Question | None = None
 
-
+# %% ../../nbs/agent/10_plans.ipynb #ae9a2c95
 Plan = Generator[ToolCall, Message, Reply]
 Lookup = Generator[ToolCall, Message, list[Item]]
 
@@ -271,7 +271,7 @@ def neighbour(job: Job, step: int) -> Item:
         raise job.stop("il n'y en a pas d'autre dans la liste.", "there is no other one in the list.")
     return job.scene.shown[at + step]
 
-# %% ../../nbs/agent/10_plans.ipynb #0cf750ec
+# %% ../../nbs/agent/10_plans.ipynb #811c17f6
 MANY = 20
 
 
@@ -306,7 +306,7 @@ def several(
         raise sure(job, wanted, replace(found, items=items), doing)
     return items
 
-
+# %% ../../nbs/agent/10_plans.ipynb #64ba0459
 def sure(job: Job, wanted: Wanted, found: Found, doing: tuple[str, str]) -> Said:
     """To be raised: so many mails, really? Found by their words only, they are said to mention them."""
     count = messages(job.voice, len(found.items), more=found.more)
@@ -363,7 +363,7 @@ def settle(job: Job, name: str, slot: str, found: Matches) -> Said:
     return job.asks(slot, f"je ne connais personne du nom de « {plain(name)} ». Quelle est son adresse ?",
                     f"I know nobody called “{plain(name)}”. What is the address?")  # fmt: skip
 
-# %% ../../nbs/agent/10_plans.ipynb #56303041
+# %% ../../nbs/agent/10_plans.ipynb #fe44c7ba
 PLANS: dict[str, Callable[[Job], Plan]] = {}
 
 
@@ -376,7 +376,7 @@ def plan(*intents: str) -> Callable[[Callable[[Job], Plan]], Callable[[Job], Pla
 
     return add
 
-
+# %% ../../nbs/agent/10_plans.ipynb #c9899495
 @plan("hello", "thanks", "bye", "yes", "no", "attach", "folder_change", "marks")
 def courtesy(job: Job) -> Plan:
     """Small talk, and what cannot be done yet."""
@@ -399,7 +399,7 @@ def courtesy(job: Job) -> Plan:
     return job.says(*(text.replace("  ", " ") for text in texts[job.request.intent]))
     yield  # pragma: no cover  a plan is a generator, also one without a call
 
-
+# %% ../../nbs/agent/10_plans.ipynb #43a550f5
 @plan("help")
 def helping(job: Job) -> Plan:
     """What can be asked, by example."""
@@ -414,7 +414,7 @@ def helping(job: Job) -> Plan:
                     "here are examples of what you can ask:\n\n" + "\n".join(f"- {e}" for e in examples_en))  # fmt: skip
     yield  # pragma: no cover
 
-# %% ../../nbs/agent/10_plans.ipynb #8d9d0cd4
+# %% ../../nbs/agent/10_plans.ipynb #7287f10e
 @plan("show", "find")
 def showing(job: Job) -> Plan:
     """A list; a single mail is opened unless it was to be searched for."""
@@ -443,7 +443,7 @@ def showing(job: Job) -> Plan:
         items, more = items_in(result), more_in(result)
     return Reply(listed(job.voice, items, wanted, more))
 
-
+# %% ../../nbs/agent/10_plans.ipynb #ae97ecfc
 @plan("more")
 def continuing(job: Job) -> Plan:
     """The list goes on: the same call, before its last mail."""
@@ -633,7 +633,7 @@ def moving(job: Job) -> Plan:
         match = name
     return (yield from moving_to(job, match))
 
-# %% ../../nbs/agent/10_plans.ipynb #f34b5354
+# %% ../../nbs/agent/10_plans.ipynb #8a9f1ddc
 @plan("flag")
 def flagging(job: Job) -> Plan:
     """Read, unread, important or not."""
@@ -655,7 +655,7 @@ def flagging(job: Job) -> Plan:
         return job.says(f"{count} {not_fr} plus marqué{s} comme important{s}.", f"{count} {not_en} no longer important.")
     return job.says(f"{count} marqué{s} comme {fr}{s}.", f"{count} marked as {en}.")
 
-
+# %% ../../nbs/agent/10_plans.ipynb #2744a162
 @plan("folders")
 def folders(job: Job) -> Plan:
     """The folders, with what is unread in them."""

@@ -25,7 +25,7 @@ from .phrases import Row, candidates
 from .targets import FOLDERS, SPECIAL, Item, Target, Wanted, bare, folder_name, read_target
 from .words import Language, Words, language_of, read_words, word_set
 
-# %% ../../nbs/agent/08_requests.ipynb #d3f7840b
+# %% ../../nbs/agent/08_requests.ipynb #b3a5aa12
 @dataclass(frozen=True)
 class Scene:
     """The situation, and what the conversation has shown so far."""
@@ -52,7 +52,7 @@ class Scene:
         words = text.split()
         return len(re.match(r"\s*" + r"\s+".join(map(re.escape, words[: name_length(words, self.people)])), text)[0])  # type: ignore[index]
 
-
+# %% ../../nbs/agent/08_requests.ipynb #bc145f3f
 @dataclass(frozen=True)
 class Request:
     """What a person wants."""
@@ -121,7 +121,7 @@ def plain(reading: Reading) -> Request:
     """Requests that are all said by their row."""
     return reading.request()
 
-# %% ../../nbs/agent/08_requests.ipynb #27f72e14
+# %% ../../nbs/agent/08_requests.ipynb #81dd6ce2
 def settled(target: Target | None, scene: Scene, loose: bool = False) -> Target | None:
     """The target with its left-over words put to use as search text, or None when that would be a guess."""
     if target is None or target.wanted.other or not target.wanted.rest:
@@ -140,14 +140,14 @@ def clear(target: Target) -> bool:
     wanted = target.wanted
     return target.head != "all" or target.noun or wanted.narrows or bool(wanted.folder or wanted.limit)
 
-
+# %% ../../nbs/agent/08_requests.ipynb #034e8eed
 @reader("delete", "archive", "junk", "flag", "summary", "count")
 def changing(reading: Reading) -> Request | None:
     """Requests about mail that must be pointed at clearly; "la facture" is one mail, and is asked about when there are more."""
     target = settled(the_one(reading.target(), reading.slots), reading.scene, loose=True)
     return reading.request(target=target) if target else None
 
-
+# %% ../../nbs/agent/08_requests.ipynb #d5796dbf
 @reader("restore")
 def restoring(reading: Reading) -> Request | None:
     """Out of the Trash, or out of the folder that is named, back to the inbox."""
@@ -161,7 +161,7 @@ def restoring(reading: Reading) -> Request | None:
     wanted = replace(target.wanted, folder=target.wanted.folder or (place if place != "INBOX" else "") or "Trash")
     return reading.request(target=replace(target, wanted=wanted))
 
-
+# %% ../../nbs/agent/08_requests.ipynb #ccac4910
 ONE_THING = re.compile(r"(?:le|la|l'|the|ce|cet|cette|this|that) (?!(?:du|de|des|d'|a|au|aux|of|from) )\S")
 ALL_THINGS = re.compile(r"(?:(?:tous|toutes|all) (?:les |of )?(?:the |ces |these )?|les |ces |these )\S+s(?: |$)")
 
@@ -202,7 +202,7 @@ def looking(reading: Reading) -> Request | None:
     target = settled(raw, reading.scene, loose=not HOMELY.match(reading.source.folded))
     return reading.request(target=target) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #d042bbb1
+# %% ../../nbs/agent/08_requests.ipynb #91d8af3c
 @reader("name")
 def naming(reading: Reading) -> Request | None:
     """A description of mail without a verb."""
@@ -217,7 +217,7 @@ def naming(reading: Reading) -> Request | None:
         return None
     return replace(reading.request("show", target=target), verbless=True) if clear(target) else None
 
-
+# %% ../../nbs/agent/08_requests.ipynb #85421144
 NOBODY = word_set("""
     tu je il elle on ils elles vous nous qui you i he she they it we who what ca cela there anybody anyone quand when comment how
     pourquoi why tout tous everything quoi rien nothing que ce
@@ -249,7 +249,7 @@ def heard_from(reading: Reading, more: str = "more") -> Wanted | None:
     typed = reading.slots["who"].text  # with its article: "la banque"
     return replace(wanted, sender=name, rest="", said=typed if typed.endswith(name) and typed != name else "")
 
-# %% ../../nbs/agent/08_requests.ipynb #f06c9c6a
+# %% ../../nbs/agent/08_requests.ipynb #24a7e1a5
 @reader("from")
 def reading_from(reading: Reading) -> Request | None:
     """ "Que m'a écrit Carol ?": her latest mail; "que dit le mail de Carol ?" points at it."""
@@ -259,7 +259,7 @@ def reading_from(reading: Reading) -> Request | None:
     wanted = heard_from(reading)
     return reading.request("read", target=Target("newest", wanted, noun=True)) if wanted else None
 
-
+# %% ../../nbs/agent/08_requests.ipynb #703aae32
 @reader("did")
 def hearing_from(reading: Reading) -> Request | None:
     """ "Est-ce que Bob a écrit ?": what there is from him."""
@@ -294,7 +294,7 @@ def sent_by_me(reading: Reading) -> Request | None:
     wanted = replace(wanted, recipient=wanted.recipient or whom, folder="Sent", rest="")
     return reading.request("find", target=Target("all", wanted, noun=True))
 
-
+# %% ../../nbs/agent/08_requests.ipynb #4c3deb32
 @reader("summary_with")
 def summing_up_with(reading: Reading) -> Request | None:
     """The conversation with somebody."""

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['FOLDERS', 'NOUN', 'FILE', 'MARKS', 'SEVERAL', 'COUNTED', 'OPENINGS', 'RELATIVE', 'RELATIVE_BARE', 'SPECIAL',
            'ARTICLES', 'DATE_LEAD', 'QUOTES', 'PARTICLES', 'Handler', 'CONTENT', 'Head', 'ONE', 'ORDINAL', 'THE',
-           'NUMBERED', 'MORE', 'FROM', 'OF_LIST', 'HOW_MANY', 'HEADS', 'POSSESSIVE', 'NAME_S', 'PRONOUN', 'PRONOUNS',
-           'LONGEST', 'RANGE', 'Wanted', 'folder_name', 'Reader', 'read_wanted', 'bare', 'Target', 'read_target',
-           'Item', 'read_person', 'read_item', 'fits', 'newest']
+           'NUMBERED', 'MORE', 'FROM', 'OF_LIST', 'HOW_MANY', 'PLACES', 'POINTERS', 'HEADS', 'POSSESSIVE', 'NAME_S',
+           'PRONOUN', 'PRONOUNS', 'LONGEST', 'RANGE', 'Wanted', 'folder_name', 'Reader', 'by_whom', 'dated', 'starts',
+           'read_wanted', 'bare', 'Target', 'read_target', 'Item', 'read_person', 'read_item', 'fits', 'newest']
 
-# %% ../../nbs/agent/05_targets.ipynb #382cad9f
+# %% ../../nbs/agent/05_targets.ipynb #97fd0925
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -158,7 +158,7 @@ DATE_LEAD = re.compile(
     r"(?:datant d(?:e|u|')|dates? d(?:e|u)|recus?|received|arrives?|envoyes?|sent|from|du|de|d'|des|of|on|le|la) "
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #d407b353
+# %% ../../nbs/agent/05_targets.ipynb #8815a8dd
 @dataclass
 class Reader:
     """A pass over the words of a request that collects conditions."""
@@ -171,40 +171,45 @@ class Reader:
     position: int = 0
     days: bool = False  # "le 5" is a date, because a noun stands before it
 
-    def opens(self, word: str) -> bool:
-        """An unaccented "a" opens a recipient in French only; in English it is an article."""
-        return word != "a" or language_of(self.words, "fr") == "fr"
+# %% ../../nbs/agent/05_targets.ipynb #0274236b
+def by_whom(reader: Reader, position: int) -> Iterator[tuple[str, int, Any]]:
+    """A clause that says who sent it."""
+    text = reader.words.folded
+    if (clause := RELATIVE.match(text, position)) and (clause["fr"] or clause["en"]) not in ("i", "je"):
+        yield "by", clause.end(), reader.words.cut(*clause.span("fr" if clause["fr"] else "en"))
+    bare_one = RELATIVE_BARE.match(text, position)
+    if bare_one and match_people(bare_one["who"], reader.people).exact:
+        yield "by", bare_one.end(), reader.words.cut(*bare_one.span("who"))
 
-    def day(self, position: int) -> tuple[Span, int] | None:
-        """A day of the month, where it cannot be a place in a list."""
-        sure = self.days or self.words.folded.startswith("on the ", position)
-        return day_alone(self.words.folded, position, self.today) if sure else None
 
-    def starts(self, position: int) -> tuple[str, int, Any] | None:
-        """What begins at a position: (kind, end, value), or None for an ordinary word."""
-        text = self.words.folded
-        lead = DATE_LEAD.match(text, position)
-        for at in (position, lead.end() if lead else position):
-            if dated := match_date(text, at, self.today):
-                return "date", dated[1], dated[0]
-        if dated := self.day(position):
-            return "date", dated[1], dated[0]
-        if (counted := COUNTED.match(text, position)) and (number := count(counted["before"] or counted["after"])):
-            return "limit", counted.end(), number
-        things: list[tuple[str, int, Any]] = []  # the longest wins; of equal ones the first
-        if (relative := RELATIVE.match(text, position)) and (relative["fr"] or relative["en"]) not in ("i", "je"):
-            things.append(("by", relative.end(), self.words.cut(*relative.span("fr" if relative["fr"] else "en"))))
-        bare_one = RELATIVE_BARE.match(text, position)
-        if bare_one and match_people(bare_one["who"], self.people).exact:
-            things.append(("by", bare_one.end(), self.words.cut(*bare_one.span("who"))))
-        if special := SPECIAL.match(text, position):
-            things.append(("special", special.end(), FOLDERS[special["folder"]]))
-        opened = ((name, p.match(text, position)) for name, p in OPENINGS)
-        things += [(name, m.end(), None) for name, m in opened if m and self.opens(m.group())]
-        things += [(name, m.end(), True) for name, p in MARKS if (m := p.match(text, position))]
-        return max(things, key=lambda thing: thing[1], default=None)
+def dated(reader: Reader, position: int) -> tuple[Span, int] | None:
+    """A date, perhaps after a small word; a day of the month alone only where it cannot be a place in a list."""
+    text = reader.words.folded
+    lead = DATE_LEAD.match(text, position)
+    for at in (position, lead.end() if lead else position):
+        if found := match_date(text, at, reader.today):
+            return found
+    sure = reader.days or text.startswith("on the ", position)
+    return day_alone(text, position, reader.today) if sure else None
 
-# %% ../../nbs/agent/05_targets.ipynb #55406b4c
+# %% ../../nbs/agent/05_targets.ipynb #b2be757c
+def starts(reader: Reader, position: int) -> tuple[str, int, Any] | None:
+    """What begins at a position: (kind, end, value), or None for an ordinary word."""
+    text = reader.words.folded
+    if date := dated(reader, position):
+        return "date", date[1], date[0]
+    if (counted := COUNTED.match(text, position)) and (number := count(counted["before"] or counted["after"])):
+        return "limit", counted.end(), number
+    things = list(by_whom(reader, position))  # the longest wins; of equal ones the first
+    if special := SPECIAL.match(text, position):
+        things.append(("special", special.end(), FOLDERS[special["folder"]]))
+    for name, pattern in OPENINGS:
+        if (opened := pattern.match(text, position)) and (opened.group() != "a" or language_of(reader.words, "fr") == "fr"):
+            things.append((name, opened.end(), None))
+    things += [(name, mark.end(), True) for name, pattern in MARKS if (mark := pattern.match(text, position))]
+    return max(things, key=lambda thing: thing[1], default=None)
+
+# %% ../../nbs/agent/05_targets.ipynb #d3b258b7
 QUOTES = " «»“”\"'.,;:"
 PARTICLES = {"de", "du", "la", "le", "d'", "l'"}  # words inside names that alone name nobody
 
@@ -220,12 +225,12 @@ def _content(reader: Reader, start: int, title: bool) -> int:
         end = len(text) if end < 0 else end
         run = text[start:end].split()
         named = any(words.issuperset(set(run) - PARTICLES) for words in known) and run[-1] not in PARTICLES
-        if taken and not named and (thing := reader.starts(position)) and thing[0] not in ordinary:
+        if taken and not named and (thing := starts(reader, position)) and thing[0] not in ordinary:
             break
         position, taken = end + 1, taken + 1
     return min(position, len(text))
 
-# %% ../../nbs/agent/05_targets.ipynb #5669bb88
+# %% ../../nbs/agent/05_targets.ipynb #22dcab81
 def read_wanted(
     words: Words,  # the part of a request that describes mail
     today: Today,
@@ -236,7 +241,7 @@ def read_wanted(
     reader = Reader(words, today, tuple(people), days=days)
     text = words.folded
     while reader.position < len(text):
-        thing = reader.starts(reader.position)
+        thing = starts(reader, reader.position)
         if thing and thing[0] in CONTENT:
             start = thing[1] + 1
             end = _content(reader, start, thing[0] == "subject")
@@ -321,7 +326,7 @@ CONTENT: Mapping[str, Handler] = {
     "with": _text("query"), "folder": _folder,
 }  # fmt: skip
 
-# %% ../../nbs/agent/05_targets.ipynb #35768fe6
+# %% ../../nbs/agent/05_targets.ipynb #4c09dc4e
 Head = Literal["place", "newest", "oldest", "this", "one", "all", "these", "everything", "first", "next", "previous"]
 
 
@@ -340,7 +345,7 @@ class Target:
         """True when several may be meant."""
         return self.head in ("all", "these", "everything", "first") or len(self.places) > 1
 
-
+# %% ../../nbs/agent/05_targets.ipynb #1b179435
 ONE = rf"(?:(?P<noun>{NOUN})|one)"
 ORDINAL = rf"(?:\d{{1,3}} ?(?:er|ere|e|eme|ieme|nd|nde|st|rd|th)|{'|'.join(ORDINALS)})"
 THE = r"(?:(?:le|la|l'|les|mon|ma|mes|the|my|ce|cet|cette|du|au|des|aux) )?(?:tout )?"
@@ -349,7 +354,7 @@ MORE = r"(?: (?:et|and|puis|a|au|to|through|jusqu' a|jusqu' au) (?:le |la |the )
 FROM = r"(?:(?:du|de|from|entre|between) )?(?:(?:le|la|l'|les|mon|ma|mes|the|my|ce|cet|cette|du|au|des|aux) )?(?:tout )?"
 OF_LIST = r"(?:de|dans|of|in|on) (?:la|the|cette|this) (?:liste|list)"
 HOW_MANY = rf"(?P<number>\d{{1,3}}|{'|'.join(COUNTS)})"
-HEADS = _compiled(
+PLACES = _compiled(
     r"(?![\w'@])",
     ("place", rf"{THE}(?P<last>dernier|derniere|last)(?: {ONE})? {OF_LIST}"),
     ("place", rf"{THE}(?P<second>avant derniere?|second to last|next to last|last but one|penultimate)(?: {ONE})?"),
@@ -366,6 +371,11 @@ HEADS = _compiled(
     ("next", rf"{THE}(?:suivante?|prochaine?|next)(?: {ONE})?"),
     ("next", rf"{THE}{ONE} suivante?"),
     ("previous", rf"{THE}(?:precedente?|previous)(?: {ONE})?|celui d' avant"),
+)  # fmt: skip
+
+# %% ../../nbs/agent/05_targets.ipynb #4ed26c85
+POINTERS = _compiled(
+    r"(?![\w'@])",
     ("this", rf"(?:celui|celle) (?:ci|la)|(?:ce|cet) {NOUN}(?: (?:ci|la))?|ca|cela|ceci|le meme"),
     ("this", rf"(?:this|that)(?: (?:one|{NOUN}))?|it|the same(?: one)?"),
     ("these", rf"ceux (?:ci|la)|celles (?:ci|la)|ces {NOUN}(?: la)?|les (?:tous|toutes|deux|trois)"),
@@ -384,6 +394,7 @@ HEADS = _compiled(
         (?= (?:from|about|in|since|with|before|after|to|that|i|received|sent|older|newer|where|on)\b|$)"""),
     ("one", rf"(?:le |un |ce |mon |the |an? |my |l' )?(?P<noun>{NOUN})"),
 )  # fmt: skip
+HEADS = (*PLACES, *POINTERS)
 
 # %% ../../nbs/agent/05_targets.ipynb #28c338de
 POSSESSIVE = re.compile(rf"(?P<who>.+?)(?:'s|s') (?:(?P<newest>last|latest|newest|most recent) )?(?P<noun>{NOUN}|one)(?![\w'])")

@@ -19,7 +19,7 @@ from typing import Literal
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-# %% ../../nbs/agent/01_words.ipynb #7dbaf15d
+# %% ../../nbs/agent/01_words.ipynb #13295790
 Language = Literal["fr", "en"]
 
 MASK = "\ue000"  # stands for one character of quoted text: no pattern can mistake what is quoted for a command
@@ -52,11 +52,8 @@ class Words:
 
     def part(self, start: int, end: int) -> "Words":
         """A stretch of the request as a smaller request, tied to the same original."""
-        end = min(end, len(self.folded))
-        while start < end and self.folded[start] == " ":
-            start += 1
-        while end > start and self.folded[end - 1] == " ":
-            end -= 1
+        inner = self.folded[start:end]
+        start, end = start + len(inner) - len(inner.lstrip(" ")), start + len(inner.rstrip(" "))
         return Words(self.original, self.folded[start:end], self.at[start:end])
 
     @property
