@@ -41,6 +41,15 @@ async def test_cve_2026_27857_a_line_at_the_bound_and_one_past_it(house: House, 
     assert await alice("a2 NOOP") == "a2 OK NOOP completed"
 
 
+async def test_cve_2026_27857_an_answer_to_authenticate_and_a_line_in_idle_have_the_same_bound(house: House) -> None:
+    bound = house.settings.imap.max_line_bytes
+    async with a_client(house, login="") as stranger, a_client(house) as alice:
+        assert await stranger("a1 AUTHENTICATE PLAIN") == "+ "
+        assert await stranger("A" * (bound + 1)) == f"* BAD A line may have {bound} octets\n* BYE Please start again"
+        await alice("a1 IDLE")
+        assert last(await alice("D" * (bound + 1))) == "* BYE Please start again"
+
+
 async def test_cve_2026_42391_a_literal_at_the_bound_and_one_past_it(house: House, alice: Dialogue) -> None:
     bound = house.settings.imap.max_literal_bytes
     head = b'a1 LIST "" {%d+}\r\n'

@@ -226,7 +226,7 @@ def patience(session: Session) -> float:
         return limits.idle_seconds
     return max(0.0, session.started + limits.login_seconds - time.monotonic())
 
-# %% ../../nbs/imap/04_session.ipynb #b647f893
+# %% ../../nbs/imap/04_session.ipynb #5f8c7bc1
 class TooSlow(Gone):
     "Nothing came from the client for longer than it is allowed to be silent"
 
@@ -252,6 +252,7 @@ async def read_line(
     while (event := await next_event(session)) is None:
         pass
     if not isinstance(event, Line):  # the line was too long to be one
+        await take(session, event)
         raise Gone
     return event.octets
 
