@@ -639,7 +639,7 @@ async def transfer(
         await storage.in_thread(maildir.discard, surplus)
     return pairs
 
-# %% ../../nbs/mail/08_entries.ipynb #a14be2d0
+# %% ../../nbs/mail/08_entries.ipynb #7bde5df4
 class Entries:
     "The messages of mailboxes: found, marked, expunged"
 
@@ -687,7 +687,8 @@ class Entries:
         box, gone = self.database.read_now(lambda reader: by_id(reader, mailbox_id)), list[int]()
         while part := await self.database.write(lambda tx: expunge(tx, box, uids, SLICE)):
             gone += part
-        self.removals.soon()
+        if gone:
+            self.removals.soon()
         return gone
 
 # %% ../../nbs/mail/08_entries.ipynb #1b9565a1

@@ -264,7 +264,7 @@ def allot(
             room[item.account_id] -= size
     return places
 
-# %% ../../nbs/mail/09_ingest.ipynb #730dda54
+# %% ../../nbs/mail/09_ingest.ipynb #1ae28f30
 def prepare(
     storage: Storage,
     accepted: Sequence[tuple[Delivery, Mailbox]],
@@ -272,7 +272,7 @@ def prepare(
 ) -> list[Arrival]:
     "Read the messages and make their files durable; raises StorageFull, DatabaseError"
     now, read = storage.clock(), dict[tuple[int | Path, bytes], tuple[Digest, bytes | Path]]()
-    arrivals = []
+    homes, arrivals = {box.id: storage.path(box) for _, box in accepted}, []
     for item, box in accepted:
         key = (id(item.data) if isinstance(item.data, bytes) else item.data, item.prefix)
         if key not in read:
@@ -281,7 +281,7 @@ def prepare(
         found, source = read[key]
         name = maildir.file_name(item.key, item.flags, fresh=True)
         date, offset = moment(item.internal_date, now)
-        file = File(storage.path(box), name, source)
+        file = File(homes[box.id], name, source)
         arrivals.append(Arrival(box, file, found, int(item.flags), item.keywords, date, offset))
     if arrivals:
         publish_arrivals(arrivals, storage.files)
