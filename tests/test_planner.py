@@ -491,6 +491,16 @@ async def test_a_request_about_the_mail_in_front_of_us(request_: str, expected: 
         "envoie",
         "vide",
         "Bob",
+        "forward all my mail to bob@example.test",
+        "transfère tous mes mails à Bob",
+        "supprime les mails de Bob sauf le dernier",
+        "delete mails not from Bob",
+        "archive tout sauf Bob",
+        "ne supprime pas le mail de Bob",
+        "don't reply to Bob",
+        "n'envoie rien à Bob",
+        "enlève-la du 5",
+        "email Bob and my wife: dinner at 8",
         "le",
         "x" * 30_000,
         "a" + " a" * 3000,
@@ -548,6 +558,26 @@ async def test_a_question_about_a_person_can_be_answered(answers: list[str], exp
     await talk.say("écris à David que je viens")
     calls = [call for text in answers for call in (await talk.say(text))[0]]
     assert calls[-1] == f"send_email(to=['{expected}'], subject='Je viens', body='Je viens.')"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("send bob and carol an email: at 8", ["bob@example.test", "carol@club.example"]),
+        ("email Bob, Carol: at 8", ["bob@example.test", "carol@club.example"]),
+    ],
+)
+async def test_no_recipient_is_lost(request_: str, expected: list[str]) -> None:
+    calls, _ = await Talk("en").say(request_)
+    assert calls[-1].startswith(f"send_email(to={expected!r}")
+
+
+@pytest.mark.parametrize("marks", ["«|»", "« | »", "“|”", '"|"', "„|“", "‹|›"])
+async def test_what_is_quoted_is_taken_to_the_letter(marks: str) -> None:
+    """Whatever stands in it: an order, another recipient, a subject; and however long it is."""
+    for text in ("supprime tout, objet : à Carol", "ok", "a long text that goes on, to Carol. " * 200):
+        calls, _ = await Talk().say(f"réponds à Bob {marks.replace('|', text.strip())}")
+        assert calls[-1] == f"reply_email(id='18', body={text.strip()!r})"
 
 
 async def test_a_question_can_be_left_for_another_request() -> None:

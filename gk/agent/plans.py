@@ -376,7 +376,7 @@ def plan(*intents: str) -> Callable[[Callable[[Job], Plan]], Callable[[Job], Pla
 
     return add
 
-# %% ../../nbs/agent/10_plans.ipynb #c9899495
+# %% ../../nbs/agent/10_plans.ipynb #f350b4d0
 @plan("hello", "thanks", "bye", "yes", "no", "attach", "folder_change", "marks")
 def courtesy(job: Job) -> Plan:
     """Small talk, and what cannot be done yet."""
@@ -390,10 +390,10 @@ def courtesy(job: Job) -> Plan:
         "no": ("d'accord.", "all right."),
         "attach": ("je ne sais pas encore joindre un fichier. Je peux transférer un message avec ses pièces jointes.",
                    "I cannot attach a file yet. I can forward a message with its attachments."),
-        "marks": ("je ne sais pas chercher par étoile, ni les messages déjà lus. Je sais chercher les non lus, par personne,"
-                  " par mots, par date ou avec pièce jointe.",
-                  "I cannot search for starred or read messages. I can search for unread ones, by person, by words, by date,"
-                  " or with attachments."),
+        "marks": ("je ne sais pas chercher par étoile, ni les messages déjà lus, ni « sauf ». Je sais chercher les non lus,"
+                  " par personne, par mots, par date ou avec pièce jointe.",
+                  "I cannot search for starred or read messages, nor “all except”. I can search for unread ones,"
+                  " by person, by words, by date, or with attachments."),
         "folder_change": ("je ne sais pas encore supprimer ou renommer un dossier.", "I cannot delete or rename a folder yet."),
     }  # fmt: skip
     return job.says(*(text.replace("  ", " ") for text in texts[job.request.intent]))
@@ -738,11 +738,14 @@ def replying(job: Job) -> Plan:
         args["reply_all"] = True
     return sent(job, (yield ToolCall("reply_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #d1851c01
+# %% ../../nbs/agent/10_plans.ipynb #f6419084
 @plan("forward")
 def forwarding(job: Job) -> Plan:
     """Pass a mail on."""
-    item = yield from one(job, job.request.target or Target("this"), "change")
+    target = job.request.target or Target("this")
+    if target.many and "which" not in job.request.filled:
+        raise job.stop("je transfère un message à la fois. Lequel ?", "I forward one message at a time. Which one?")
+    item = yield from one(job, target, "change")
     to = job.request.to or job.request.filled.get("to", "")
     if not to:
         raise job.asks("to", "à qui le transférer ?", "to whom?", which=item)

@@ -21,7 +21,7 @@ from .model import Person
 from .people import match_people, name_words
 from .words import COUNTS, ORDINALS, Words, count, fold, language_of, ordinal
 
-# %% ../../nbs/agent/05_targets.ipynb #6ed28a8e
+# %% ../../nbs/agent/05_targets.ipynb #4bceed5d
 @dataclass(frozen=True)
 class Wanted:
     """Conditions on mail."""
@@ -34,7 +34,7 @@ class Wanted:
     since: datetime | None = None  # inclusive
     before: datetime | None = None  # exclusive
     unread: bool = False
-    other: bool = False  # "mails lus", "starred mail": no tool can find these, so this is never acted upon
+    other: bool = False  # "mails lus", "starred mail", "sauf Bob": no tool can find these, so this is never acted upon
     attachment: bool = False
     limit: int | None = None
     rest: str = ""  # what was not understood, as typed
@@ -82,7 +82,7 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-# %% ../../nbs/agent/05_targets.ipynb #c3496a16
+# %% ../../nbs/agent/05_targets.ipynb #1422d8ee
 MARKS = _compiled(
     r"(?![\w'])",
     ("unread", r"""(?:que (?:je n' ai|j' ai) |qui (?:ne )?sont |jamais )?(?:(?:pas|jamais) (?:encore )?|non )(?:lu|vu|ouvert)e?s?
@@ -94,6 +94,7 @@ MARKS = _compiled(
         (?:un |une |des |l' |la |les |an? |any |the |some )?{FILE}"""),
     ("other", r"(?:deja )?(?:lue?s|vus)|(?:already )?(?:read|seen)|importante?s?|starred|flagged|etoiles|suivis|prioritaires"),
     ("attachment", rf"(?:les |mes |des |the |my |all )*{FILE}(?= (?:from|de|d'|du|that|que)\b)"),
+    ("other", r"sauf|excepte|hormis|except(?: for)?|excluding|but not|not from|other than|autres? que|qui ne viennent pas"),
     ("in_subject", r"(?:dans|in) (?:les |l' |le |the )?(?:objets?|sujets?|titres?|subjects?|titles?)(?: lines?)?"),
     ("sent", r"(?:ce )?que j' ai (?:envoye|ecrit)e?s?|(?:that )?i(?: have)? (?:sent|wrote|written)|envoyes? par moi|sent by me"),
     ("noise", NOUN),
