@@ -596,6 +596,20 @@ async def test_a_session_is_bound_to_its_token(house: House) -> None:
                 assert answer.status == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [("", 401), ("Authorization: Bearer gk_mcp_guess\r\n", 401), ("Origin: http://evil.example\r\n", 403)],
+)
+async def test_a_strangers_body_is_refused_before_it_is_read(demo: Server, headers: str, status: int) -> None:
+    """Two megabytes are announced and not one byte of them is sent: the answer is there all the same."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", demo.web)
+    request = f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{demo.web}\r\nContent-Type: application/json\r\n"
+    writer.write(f"{request}Content-Length: 2000000\r\n{headers}\r\n".encode())
+    async with asyncio.timeout(20):
+        assert int((await reader.readline()).split()[1]) == status
+    writer.close()
+
+
 async def test_the_whole_server_and_its_command_line(demo: Server) -> None:
     """`gk-serve --demo`, a token of `gk token add`, a client at /mcp; and `gk token revoke` ends it."""
     made = await asyncio.to_thread(demo.gk, "token", "add", "--as", "alice@example.test", "--scope", "mail", "--name", "test")

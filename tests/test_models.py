@@ -37,6 +37,9 @@ class Server:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     cut_after: int | None = None  # lines after which the connection breaks
+    first_after: float = 0.0  # seconds before the first line
+    pause_after: int | None = None  # lines after which nothing more comes
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client hung up while nothing came
 
 
 @asynccontextmanager
@@ -49,6 +52,7 @@ async def serving(path: str, content_type: str) -> AsyncIterator[Server]:
         server.headers.append(dict(request.headers))
         response = web.StreamResponse(status=server.status, headers={"Content-Type": content_type})
         await response.prepare(request)
+        await asyncio.sleep(server.first_after)
         for number, line in enumerate(server.lines):
             if number == server.cut_after:
                 assert request.transport is not None
@@ -56,6 +60,11 @@ async def serving(path: str, content_type: str) -> AsyncIterator[Server]:
                 return response
             await response.write(line + b"\n")
             await asyncio.sleep(0)
+            if number + 1 == server.pause_after:
+                while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110  no event tells
+                    await asyncio.sleep(0.01)
+                server.gone.set()
+                return response
         return response
 
     app = web.Application()
@@ -196,6 +205,42 @@ async def test_ollama_that_is_not_there_says_so_in_both_languages() -> None:
     assert "ne répond pas" in caught.value.note.fr and "does not answer" in caught.value.note.en
 
 
+async def test_ollama_that_stops_in_silence_is_an_error_and_half_an_answer_none(ollama: Server) -> None:
+    """The connection ends in good order, but `done` never came: a proxy gave up, or the server was stopped."""
+    ollama.lines = [part("Let me")]
+    with pytest.raises(ModelError, match="broke off"):
+        await heard(OllamaModel("m", ollama.url))
+
+
+async def test_an_answer_that_fills_the_window_says_so(ollama: Server) -> None:
+    ollama.lines = [part("Once upon a"), part(done=True, done_reason="length", prompt_eval_count=950)]
+    assert [c.notice.key for c in await heard(OllamaModel("m", ollama.url)) if c.notice] == ["full"]
+
+
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+async def test_who_stops_listening_stops_the_server_too(kind: str) -> None:
+    """A person closes the page in the middle of an answer: the connection goes, and the model need not think on."""
+    paths = {"ollama": ("/api/chat", "application/x-ndjson"), "openai": ("/v1/chat/completions", "text/event-stream")}
+    async with serving(*paths[kind]) as server:
+        server.lines, server.pause_after = [part("One ") if kind == "ollama" else delta(content="One ")], 1
+        model = OllamaModel("m", server.url) if kind == "ollama" else OpenAIModel("m", f"{server.url}/v1")
+        answer = model.respond(TALK, toy_tools(), HERE)
+        assert (await anext(answer)).text == "One "
+        waiting = asyncio.ensure_future(anext(answer))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(20):
+            await server.gone.wait()
+
+
+async def test_a_model_that_is_slow_to_begin_is_waited_for(ollama: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading a model takes longer than connecting may: only the connection has a limit here, the turn has its own."""
+    monkeypatch.setattr("gk.agent.servers.CONNECT_SECONDS", 0.2)
+    ollama.lines, ollama.first_after = [part("ok"), part(done=True)], 0.6
+    assert [c.text for c in await heard(OllamaModel("m", ollama.url))] == ["ok"]
+
+
 # OpenAI-compatible servers
 
 
@@ -260,6 +305,43 @@ async def test_openai_that_breaks_off_is_an_error(openai: Server) -> None:
     openai.lines, openai.cut_after = [delta(content="One"), delta(content="two")], 1
     with pytest.raises(ModelError):
         await heard(OpenAIModel("m", f"{openai.url}/v1"))
+
+
+async def test_openai_error_in_the_stream_is_said(openai: Server) -> None:
+    openai.lines = [delta(content="One"), b'data: {"error": {"message": "out of memory"}}', b"data: [DONE]"]
+    with pytest.raises(ModelError, match="out of memory"):
+        await heard(OpenAIModel("m", f"{openai.url}/v1"))
+
+
+async def test_openai_calls_of_an_answer_that_stopped_in_silence_are_not_made(openai: Server) -> None:
+    openai.lines = [delta(tool_calls=[{"index": 0, "function": {"name": "delete_email", "arguments": '{"ids": ["1"]}'}}])]
+    seen: list[Chunk] = []
+    with pytest.raises(ModelError, match="broke off"):
+        async for chunk in OpenAIModel("m", f"{openai.url}/v1").respond(TALK, toy_tools(), HERE):
+            seen.append(chunk)
+    assert not seen
+
+
+async def test_openai_calls_without_numbers_are_told_apart_by_their_ids(openai: Server) -> None:
+    """Some servers send each call whole, with an id and no index."""
+    names = ("list_emails", "list_folders")
+    calls = [{"id": f"c{n}", "function": {"name": name, "arguments": "{}"}} for n, name in enumerate(names)]
+    openai.lines = [delta(tool_calls=calls[:1]), delta(tool_calls=calls[1:]), b"data: [DONE]"]
+    chunks = await heard(OpenAIModel("m", f"{openai.url}/v1"))
+    assert [c.call.name for c in chunks if c.call] == [*names]
+
+
+async def test_openai_results_keep_the_order_of_their_calls(openai: Server) -> None:
+    """Two calls in one answer, two results: each result follows its call, as strict servers want it."""
+    story = [*TALK]
+    for number in ("1-1", "1-2"):
+        story += [Message("assistant", calls=(ToolCall("count_emails", {}, id=number),)),
+                  Message("tool", number, tool="count_emails", call_id=number)]  # fmt: skip
+    openai.lines = [delta(content="ok"), b"data: [DONE]"]
+    await heard(OpenAIModel("m", f"{openai.url}/v1"), story)
+    wire = openai.asked[0]["messages"]
+    for asked, given in zip(wire[2::2], wire[3::2], strict=True):
+        assert asked["tool_calls"][0]["id"] == given["tool_call_id"] == given["content"]
 
 
 # what both share

@@ -309,7 +309,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
     await made.directory.add_domain("example.test")
     for name in ("alice", "bob"):
         person = await made.directory.add_account(f"{name}@example.test", None, name.capitalize())
-        await made.mailboxes.ensure_defaults(person.id)
+        await made.mailboxes.defaults.ensure(person.id)
     yield made
     await made.close()
 
