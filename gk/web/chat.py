@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EACH', 'LOOK_SECONDS', 'FORM_SECONDS', 'Busy',
-           'Watchers', 'Runs', 'in_both', 'edited', 'say', 'decide', 'ChatSocket', 'send_new', 'tell_of_mail',
-           'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
+           'Watchers', 'in_both', 'tell_of_failure', 'Runs', 'edited', 'say', 'decide', 'ChatSocket', 'send_new',
+           'tell_of_mail', 'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
 # %% ../../nbs/web/09_chat.ipynb #b7aa8550
 import asyncio
@@ -38,7 +38,7 @@ from .turns import Drawing
 
 log = structlog.get_logger("gk.web.chat")
 
-# %% ../../nbs/web/09_chat.ipynb #3041353c
+# %% ../../nbs/web/09_chat.ipynb #054c65a4
 GRACE_SECONDS = 0.5  # how long a new request waits for the end of the one before
 
 
@@ -47,15 +47,22 @@ class Busy(Exception):
 
 
 class Watchers:
-    """Who wants to see events that are not stored: pieces of an answer that is still being written."""
+    """Who wants to see events that are not stored: pieces of an answer on its way, and why a request was not begun."""
 
     def __init__(self) -> None:
         self._watching: dict[str, set[Callable[[Event], None]]] = {}  # by conversation
+        self._problems: dict[str, Event] = {}  # the latest, for who waits for the end and does not watch
 
     def show(self, conversation: str, event: Event) -> None:
         """Tell everybody who watches."""
+        if event.type == "error":
+            self._problems[conversation] = event
         for show in tuple(self._watching.get(conversation, ())):
             show(event)
+
+    def problem(self, conversation: str) -> Event | None:
+        """Why the latest request was not begun, told once."""
+        return self._problems.pop(conversation, None)
 
     def watch(self, conversation: str, show: Callable[[Event], None]) -> Callable[[], None]:
         """Call `show` from now on; returns how to stop."""
@@ -69,14 +76,30 @@ class Watchers:
 
         return stop
 
-# %% ../../nbs/web/09_chat.ipynb #da8caaa6
+# %% ../../nbs/web/09_chat.ipynb #8baa13b8
+def in_both(key: str) -> dict[str, str]:
+    """A sentence in both languages: an event is stored, and read by whoever comes."""
+    english, french = CATALOGUE[key]
+    return {"en": english, "fr": french}
+
+
+async def tell_of_failure(parts: Parts, watchers: Watchers, conversation: str, error: Exception) -> None:
+    """Say in the conversation that the assistant broke down."""
+    log.exception("chat.failed", conversation=conversation, error=type(error).__name__)
+    problem = {"text": in_both("disk_full" if isinstance(error, StorageFull) else "no_answer")}
+    try:
+        await parts.conversations.append(conversation, "error", problem)
+        await parts.conversations.append(conversation, "done", {})
+    except Exception:  # the storage itself is what failed: the person is told all the same
+        watchers.show(conversation, Event(0, "error", problem))
+
+# %% ../../nbs/web/09_chat.ipynb #fa10c30f
 class Runs:
     """The requests that the assistant is working on in this process."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by conversation
-        self._problems: dict[str, Event] = {}  # why the latest request was not begun
         self.watchers = Watchers()
 
     def busy(self, conversation: str) -> bool:
@@ -98,34 +121,16 @@ class Runs:
         self._parts.hub.publish(f"conversation:{conversation}")
 
     async def _run(self, conversation: str, events: AsyncIterator[Event]) -> None:
-        self._problems.pop(conversation, None)
+        self.watchers.problem(conversation)  # the one before is of no interest any more
         try:
             async for event in events:
                 if not event.number:
                     self.watchers.show(conversation, event)
-                    if event.type == "error":
-                        self._problems[conversation] = event
         except Exception as error:
-            log.exception("chat.failed", conversation=conversation, error=type(error).__name__)
-            await self._tell(conversation, {"text": in_both("disk_full" if isinstance(error, StorageFull) else "no_answer")})
+            await tell_of_failure(self._parts, self.watchers, conversation, error)
         finally:
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
-
-    async def _tell(self, conversation: str, problem: Mapping[str, Any]) -> None:
-        """Put a problem where the person will look for it."""
-        try:
-            await self._parts.conversations.append(conversation, "error", problem)
-            await self._parts.conversations.append(conversation, "done", {})
-        except Exception:  # the storage itself is what failed: the person is told all the same
-            self._problems[conversation] = Event(0, "error", problem)
-            self.watchers.show(conversation, self._problems[conversation])
-
-    async def wait(self, conversation: str) -> Event | None:
-        """Until nothing runs in this conversation; why the request was not begun, if it was not."""
-        if task := self._tasks.get(conversation):
-            await asyncio.wait([task])
-        return self._problems.pop(conversation, None)
 
     async def stop(self) -> None:
         """Cancel what still runs: the server is stopping."""
@@ -134,11 +139,11 @@ class Runs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-# %% ../../nbs/web/09_chat.ipynb #e22d8188
-def in_both(key: str) -> dict[str, str]:
-    """A sentence in both languages: an event is stored, and read by whoever comes."""
-    english, french = CATALOGUE[key]
-    return {"en": english, "fr": french}
+    async def wait(self, conversation: str) -> Event | None:
+        """Until nothing runs in this conversation; why the request was not begun, if it was not."""
+        if task := self._tasks.get(conversation):
+            await asyncio.wait([task])
+        return self.watchers.problem(conversation)
 
 # %% ../../nbs/web/09_chat.ipynb #8debb893
 def edited(args: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -194,12 +199,12 @@ async def decide(
     runs.start(conversation, assistant.decide(account, conversation, approval, approved, args=args, reason=reason[:500]))
     return True
 
-# %% ../../nbs/web/09_chat.ipynb #45a47af0
+# %% ../../nbs/web/09_chat.ipynb #a74862eb
 SIGNED_OUT, GONE, TOO_MANY = 4401, 4404, 4429  # close codes of ours (RFC 6455 §7.4.2)
 SOCKETS_EACH = 20  # open sockets of one person
 LOOK_SECONDS = 30.0  # how long an expired session may keep a silent socket
 
-
+# %% ../../nbs/web/09_chat.ipynb #f06d6108
 class ChatSocket:
     """One open conversation of one browser."""
 
@@ -325,7 +330,7 @@ async def feed(chat: ChatSocket) -> None:
         finally:
             stop()
 
-# %% ../../nbs/web/09_chat.ipynb #228e715a
+# %% ../../nbs/web/09_chat.ipynb #bd838e34
 async def receive(chat: ChatSocket) -> None:
     """Pass requests on, until the browser goes away."""
     viewer = chat.visit.viewer
@@ -344,7 +349,8 @@ async def receive(chat: ChatSocket) -> None:
             message = json.loads(text)
             whole_text(json.dumps(message, ensure_ascii=False))
             if message["type"] == "say":
-                await say(chat.parts, chat.runs, chat.visit.account, chat.conversation, str(message["text"]), viewer.language)
+                text = message["text"] if isinstance(message["text"], str) else ""
+                await say(chat.parts, chat.runs, chat.visit.account, chat.conversation, text, viewer.language)
             elif message["type"] == "decide":
                 fields = message.get("fields")
                 known = await decide(

@@ -583,7 +583,7 @@ def _decided_card(approval: Mapping[str, Any], viewer: Viewer, state: str) -> El
         text and h.details[h.summary[viewer("details")], h.div(".gk-plain")[str(text)]],
     ]
 
-# %% ../../nbs/web/01_components.ipynb #7b4561c3
+# %% ../../nbs/web/01_components.ipynb #6b9a814b
 LONGEST_REQUEST = 20_000  # characters of one request to the assistant
 
 
@@ -592,7 +592,7 @@ def greeting(name: str, viewer: Viewer, suggestions: Sequence[str]) -> Element:
     post = {"type": "submit", "form": "ask-form", "name": "say"}
     chips = [h.li[h.button(".gk-suggestion", post, value=text)[text]] for text in suggestions]
     return h.section("#greeting.gk-greeting")[
-        h.h1[viewer("hello", name=name)],
+        h.h2[viewer("hello", name=name)],
         h.p[viewer("hello_hint")],
         chips and h.ul(".gk-suggestions", aria_label=viewer("suggestions"))[chips],
     ]

@@ -199,7 +199,7 @@ def mailbox_pane(page: OfficePage) -> Element:
         h.div("#reading.pane", hidden=opened is None)[opened],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #89ebc39f
+# %% ../../nbs/web/04_layout.ipynb #35d1b6f2
 def conversation_pane(page: OfficePage) -> Element:
     """The turns so far, and where one types."""
     viewer = page.viewer
@@ -218,13 +218,13 @@ def conversation_pane(page: OfficePage) -> Element:
 def office_page(page: OfficePage) -> Element:
     """The whole office: mail beside the conversation."""
     viewer = page.viewer
+    title = f"{viewer('mail')} · {page.person.name or page.person.address}"
     attributes = {"data-view": page.view, "data-csrf": page.token, "data-reading": "yes" if page.reading else None}
     body = h.body(".gk.office-page", attributes)[
         h.a(".skip", href="#ask")[viewer("skip")],
         h.header(".bar")[brand(viewer), h.div(".bar-end")[_tabs(page), _account_menu(page)]],
-        h.main(".office")[mailbox_pane(page), conversation_pane(page)],
+        h.main(".office")[h.h1(".gk-unseen")[title], mailbox_pane(page), conversation_pane(page)],
         h.div("#toasts", role="status", aria_live="polite"),
     ]
     unread = unread_of(page.folders)
-    title = f"{viewer('mail')} · {page.person.name or page.person.address}"
     return document(f"({unread}) {title}" if unread else title, viewer, body)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEADER_SECONDS', 'HEADER_OCTETS', 'BODY_SECONDS', 'BODY_RATE', 'IDLE_SECONDS', 'PING_SECONDS', 'MESSAGE_OCTETS',
-           'address_of', 'Due', 'HttpConnection', 'SocketConnection', 'WebServer']
+           'address_of', 'Due', 'refusal', 'HttpConnection', 'SocketConnection', 'WebServer']
 
 # %% ../../nbs/web/11_listener.ipynb #d681fca8
 import asyncio
@@ -58,7 +58,13 @@ class Due:
         allowed = HEADER_SECONDS if self.part == "header" else BODY_SECONDS + self.octets / BODY_RATE
         self._clock = self._loop.call_at(self._since + allowed, self._late) if self.part else None
 
-# %% ../../nbs/web/11_listener.ipynb #d88acd8e
+# %% ../../nbs/web/11_listener.ipynb #a585073b
+def refusal(status: str, words: str) -> bytes:
+    """A whole answer, for what never became a request (RFC 9112 §2.1)."""
+    head = f"content-type: text/plain\r\ncontent-length: {len(words) + 1}\r\nconnection: close"
+    return f"HTTP/1.1 {status}\r\n{head}\r\n\r\n{words}\n".encode()
+
+# %% ../../nbs/web/11_listener.ipynb #656ccb92
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's HTTP, with a place in the caps and a deadline for what the client owes us."""
 
@@ -92,11 +98,8 @@ class HttpConnection(HttpToolsProtocol):
         """Say why, unless an answer is on its way already, and close."""
         self.due.begin("")
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            head = f"content-type: text/plain\r\ncontent-length: {len(words) + 1}\r\nconnection: close"
-            self.transport.write(f"HTTP/1.1 {status}\r\n{head}\r\n\r\n{words}\n".encode())
+            self.transport.write(refusal(status, words))
         self.transport.close()
-
-    # What the parser tells.
 
     def data_received(self, data: bytes) -> None:
         if not self.due.part and (self.cycle is None or self.cycle.response_complete):
@@ -118,10 +121,6 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.due.begin("")
         super().on_message_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        self.due.begin("")
-        super().handle_websocket_upgrade()
 
 # %% ../../nbs/web/11_listener.ipynb #85514a19
 class SocketConnection(WebSocketsSansIOProtocol):
