@@ -152,7 +152,7 @@ async def test_full_disk_while_finishing_a_spool_is_storage_full(queue, monkeypa
         spool.finish()
     spool.discard()
     spool.discard()
-    assert list(queue.folder.iterdir()) == []
+    assert list(queue.spool_folder.path.iterdir()) == []
 
 
 async def test_recover_keeps_adopted_files_and_removes_orphans(queue, tmp_path, database):

@@ -290,7 +290,7 @@ async def test_copy_and_queue_are_one_transaction(office: Office, monkeypatch: p
     for text in ("x", large):
         with pytest.raises(StorageFull):
             await office.alice.send_email(Outgoing(to=["bob@example.test"], text=text))
-    assert not office.queue.folder.exists() or not list(office.queue.folder.iterdir())
+    assert not office.queue.spool_folder.path.exists() or not list(office.queue.spool_folder.path.iterdir())
     assert await office.alice.count_emails("Sent") == 0
     monkeypatch.undo()
     assert (await office.queue.status(NOON))["pending"] == 0
@@ -303,7 +303,7 @@ async def test_large_messages_go_to_the_spool_and_arrive(office: Office) -> None
     content = bytes(range(256)) * (SPOOL_BYTES // 256)
     files = [NewAttachment.of("a.bin", "application/zip", content)]
     await office.alice.send_email(Outgoing(to=["bob@example.test"], attachments=files))
-    assert len(list((office.queue.folder).iterdir())) == 1
+    assert len(list(office.queue.spool_folder.path.iterdir())) == 1
     await office.deliver()
     (mail,) = (await office.bob.list_emails()).items
     assert (await office.bob.attachment(mail.id, "2")).data == content

@@ -66,8 +66,8 @@ class House:
         return await self.queue.submit(Submission(sender, recipients, content, "smtp", account.id if account else None))
 
     async def deliver(self) -> None:
-        while await self.worker.round() is not None:
-            await asyncio.gather(*self.worker.remote.talks)
+        while await self.worker.rounds.once() is not None:
+            await asyncio.gather(*self.worker.rounds.remote.talks)
 
     async def inbox(self, who: str) -> list[bytes]:
         try:
@@ -123,7 +123,7 @@ async def test_return_path_is_the_envelope_sender_and_comes_first(house: House) 
 async def test_order_is_kept_and_a_hundred_and_one_need_two_batches(house: House) -> None:
     for number in range(101):
         await house.submit(f"n{number}", "alice")
-    assert await house.worker.round()
+    assert await house.worker.rounds.once()
     assert len(await house.inbox("alice")) == 100
     await house.deliver()
     assert await house.subjects("alice") == [f"n{number}" for number in range(101)]
@@ -158,7 +158,7 @@ async def test_exactly_once_through_a_crash(tmp_path: Path, moment: str, monkeyp
     first.mailboxes.ingest.deliver = deliver  # type: ignore[method-assign, assignment]
     monkeypatch.setattr("gk.mail.ingest.take_back", left_behind)
     with pytest.raises(Killed):
-        await first.worker.round()
+        await first.worker.rounds.once()
     first.database.close()
 
     second = await House(tmp_path).open()
@@ -330,7 +330,7 @@ async def test_a_relay_that_is_down_is_tried_again_and_found(tmp_path: Path) -> 
     await house.deliver()
     assert await house.statuses() == {"pending": 1}
     await world.start()
-    house.worker.remote.relay = world.address
+    house.worker.rounds.remote.relay = world.address
     house.now = await house.queue.next_due() or house.now
     await house.deliver()
     assert await house.statuses() == {"sent": 1}
@@ -419,11 +419,11 @@ async def test_a_fate_that_could_not_be_written_is_written_later_and_nothing_is_
         return await real(work)
 
     monkeypatch.setattr(connected.database, "write", write)
-    assert await connected.worker.round()
-    await asyncio.gather(*connected.worker.remote.talks)
+    assert await connected.worker.rounds.once()
+    await asyncio.gather(*connected.worker.rounds.remote.talks)
     assert await connected.statuses() == {"sending": 1}
     with pytest.raises(StorageFull):
-        await connected.worker.round()
+        await connected.worker.rounds.once()
     failing = False
     await connected.deliver()
     assert await connected.statuses() == {"sent": 1}

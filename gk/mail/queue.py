@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['SPOOL_BYTES', 'SPOOL_SUFFIX', 'CLAIM_BYTES', 'FARTHEST', 'RETRY_MINUTES', 'FINAL', 'HISTORY_DAYS', 'log', 'Spool',
            'Submission', 'insert', 'QueuedRecipient', 'Queued', 'claim', 'Result', 'next_attempt', 'settle', 'status',
-           'next_due', 'Outcome', 'history', 'take_up', 'retry', 'forget', 'keep_large', 'remove_all', 'orphaned',
-           'settled', 'Queue']
+           'next_due', 'Outcome', 'history', 'take_up', 'retry', 'forget', 'SpoolFolder', 'settled', 'Queue']
 
 # %% ../../nbs/mail/12_queue.ipynb #8858029d
 import asyncio
@@ -311,38 +310,54 @@ def forget(
     query = "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE status = 'done' AND created < ? LIMIT ?)"
     return tx.driver.execute(query, (before, limit)).rowcount
 
-# %% ../../nbs/mail/12_queue.ipynb #8c8ebc0e
-def keep_large(
-    folder: Path,  # of the spool
-    data: bytes | Path,  # a large message, or a file elsewhere that holds it
-) -> Path:
-    "A durable file of our own in the spool; raises StorageFull"
-    try:
-        make_folder(folder)
-        path = folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
-        write_durably(path, data)
-        sync_folder(folder)
-    except OSError as error:
-        raise storage_error(error, folder) or error from error
-    return path
+# %% ../../nbs/mail/12_queue.ipynb #bb711ee6
+class SpoolFolder:
+    "The files of large messages. The calls block"
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._spent: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()  # number in the queue, file: probably done with
 
-def remove_all(folder: Path, names: Iterable[str]) -> None:
-    "Remove spooled files"
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    def keep(
+        self,
+        data: bytes | Path,  # a large message, or a file elsewhere that holds it
+    ) -> Path:
+        "A durable file of our own; raises StorageFull"
+        path = self.path / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
+        try:
+            make_folder(self.path)
+            write_durably(path, data)
+            sync_folder(self.path)
+        except OSError as error:
+            raise storage_error(error, self.path) or error from error
+        return path
 
+    @property
+    def spent(self) -> bool:
+        "Whether there may be something to tidy up"
+        return not self._spent.empty()
 
-def orphaned(
-    folder: Path,  # of the spool
-    kept: set[str],  # names that rows refer to
-) -> list[str]:
-    "Remove the files that no row refers to; returns their names"
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.glob(f"*{SPOOL_SUFFIX}") if path.name not in kept]
-    remove_all(folder, names)
-    return names
+    def spend(self, files: dict[int, str]) -> None:
+        "These will be done with when the transaction is committed"
+        for spent in files.items():
+            self._spent.put(spent)
+
+    def tidy(self, database: Database) -> None:
+        "Remove the files that are done with for certain"
+        spent = dict(self._spent.get() for _ in range(self._spent.qsize()))
+        for id in database.read_now(lambda reader: settled(reader, spent)):
+            (self.path / spent.pop(id)).unlink(missing_ok=True)
+        self.spend(spent)  # their transactions are not committed yet, or failed
+
+    def remove_orphans(
+        self,
+        kept: set[str],  # names that rows refer to
+    ) -> list[str]:
+        "Remove the files that no row refers to; returns their names"
+        names = [path.name for path in self.path.glob(f"*{SPOOL_SUFFIX}") if path.name not in kept]
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+        return names
 
 
 def settled(
@@ -353,7 +368,7 @@ def settled(
     query = "SELECT id FROM queue WHERE status = 'done' AND id IN (SELECT value FROM json_each(?))"
     return [id for (id,) in reader.driver.execute(query, (str(list(ids)),))]
 
-# %% ../../nbs/mail/12_queue.ipynb #b9a3e966
+# %% ../../nbs/mail/12_queue.ipynb #fd9bc91f
 log = structlog.get_logger("gk.queue")
 
 
@@ -366,13 +381,12 @@ class Queue:
         spool: Path,  # folder for large messages
         clock: Callable[[], float] = time.time,  # unix seconds
     ) -> None:
-        self.database, self.folder, self.clock = database, Path(spool), clock
+        self.database, self.spool_folder, self.clock = database, SpoolFolder(Path(spool)), clock
         self.entered = 0  # messages that this process has put in, so that its worker knows how busy the door is
-        self._spent: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()  # files that are probably done with
 
     def spool(self) -> Spool:
         "A place for a message that is coming in"
-        return Spool(self.folder)
+        return Spool(self.spool_folder.path)
 
     async def submit(self, item: Submission) -> int:
         "Durable when it returns: the message's number in the queue; raises StorageFull"
@@ -385,8 +399,8 @@ class Queue:
         return await self._submit_large(item)
 
     async def _submit_large(self, item: Submission) -> int:
-        adopted = isinstance(item.data, Path) and item.data.parent == self.folder
-        path = item.data if adopted else await asyncio.to_thread(keep_large, self.folder, item.data)
+        adopted = isinstance(item.data, Path) and item.data.parent == self.spool_folder.path
+        path = item.data if adopted else await asyncio.to_thread(self.spool_folder.keep, item.data)
         assert isinstance(path, Path)
         try:
             size, now, large = path.stat().st_size, self.clock(), item._replace(data=path)
@@ -398,31 +412,26 @@ class Queue:
 
     async def claim(self, limit: int, now: float) -> list[Queued]:
         "Take what is due, oldest first: pending → sending"
-        if not self._spent.empty():
-            await self.tidy()
-        return await self.database.write(lambda tx: claim(tx, self.folder, limit, now))
+        await self.tidy()
+        return await self.database.write(lambda tx: claim(tx, self.spool_folder.path, limit, now))
 
     def settle(self, tx: Transaction, results: Sequence[Result]) -> None:
         "Note results inside the transaction of the delivery"
-        for spent in settle(tx, results).items():
-            self._spent.put(spent)
+        self.spool_folder.spend(settle(tx, results))
 
     async def settle_now(self, results: Sequence[Result]) -> None:
         "Note results that go with no delivery: a failure, another attempt"
         await self.database.write(lambda tx: self.settle(tx, results))
 
     async def tidy(self) -> None:
-        "Remove the spooled files of messages that are settled for certain"
-        spent = dict(self._spent.get() for _ in range(self._spent.qsize()))
-        done = await self.database.read(lambda reader: settled(reader, spent))
-        await asyncio.to_thread(remove_all, self.folder, [spent.pop(id) for id in done])
-        for open_still in spent.items():  # its transaction is not committed yet, or failed
-            self._spent.put(open_still)
+        "Remove the files of messages that are settled for certain"
+        if self.spool_folder.spent:
+            await asyncio.to_thread(self.spool_folder.tidy, self.database)
 
     async def recover(self) -> int:
         "At the start, before anybody submits: what was being sent is pending again, files without a row go; returns how many"
         count, kept = await self.database.write(lambda tx: take_up(tx, self.clock()))
-        orphans = await asyncio.to_thread(orphaned, self.folder, kept)
+        orphans = await asyncio.to_thread(self.spool_folder.remove_orphans, kept)
         if count or orphans:
             log.info("queue.recovered", again=count, orphans=len(orphans))
         return count

@@ -6,7 +6,7 @@
 __all__ = ['Route', 'MAX_FORWARDED', 'routes', 'persons', 'correspondents_of', 'sender_of', 'own_addresses', 'prepare_reply',
            'prepare_forward', 'send_email', 'reply_email', 'forward_email', 'create_draft']
 
-# %% ../../nbs/mail/18_sending.ipynb #e8fcf738
+# %% ../../nbs/mail/18_sending.ipynb #4ec187d2
 import asyncio
 import contextlib
 import json
@@ -27,7 +27,7 @@ from .ingest import Delivery
 from .letters import NewAttachment, Outgoing, Person, Sent, Summary, number_of
 from .maildir import Flag
 from .organising import flag_email
-from .queue import SPOOL_BYTES, Submission, insert, keep_large
+from .queue import SPOOL_BYTES, Submission, insert
 from .reading import attachment, opened, summaries
 
 # %% ../../nbs/mail/18_sending.ipynb #35996b13
@@ -213,7 +213,7 @@ async def _built(
         raise Refused(sentence, size=len(data) / 1e6, most=desk.service.max_bytes / 1e6)
     return data, copy
 
-# %% ../../nbs/mail/18_sending.ipynb #fafedc94
+# %% ../../nbs/mail/18_sending.ipynb #2e8fbdb4
 async def _enter(
     desk: Desk,
     item: Submission,
@@ -223,7 +223,7 @@ async def _enter(
     box, now, numbers = await special(desk, "\\Sent"), desk.service.clock(), list[int]()
     size = len(item.data) if isinstance(item.data, bytes) else 0
     if size >= SPOOL_BYTES:
-        item = item._replace(data=await asyncio.to_thread(keep_large, desk.service.queue.folder, item.data))
+        item = item._replace(data=await asyncio.to_thread(desk.service.queue.spool_folder.keep, item.data))
 
     def also(tx: Transaction, outcomes: list[Entry | MailboxError]) -> None:
         (outcome,) = outcomes

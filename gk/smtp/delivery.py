@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STORAGE_SECONDS', 'log', 'CONVERSATIONS', 'BUSY', 'PAUSE', 'LONGEST_PAUSE', 'PATIENCE', 'BATCH', 'PRUNE_SECONDS',
            'Verdict', 'local_verdict', 'reply_verdict', 'parcel', 'send', 'return_address', 'head', 'Ledger', 'enter',
-           'Reporter', 'note', 'LocalRoad', 'RemoteRoad', 'pause', 'DeliveryWorker']
+           'Reporter', 'note', 'LocalRoad', 'RemoteRoad', 'pause', 'Rounds', 'DeliveryWorker']
 
 # %% ../../nbs/smtp/02_delivery.ipynb #4d56af7b
 import asyncio
@@ -165,7 +165,7 @@ def head(
     with queued.spool.open("rb") as file:
         return file.read(octets)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #8879e036
+# %% ../../nbs/smtp/02_delivery.ipynb #4a6bf3bf
 STORAGE_SECONDS = 15.0  # until a delivery that our own disk refused is tried again
 
 log = structlog.get_logger("gk.delivery")
@@ -222,7 +222,7 @@ class Ledger:
             await self.queue.database.write(self._unwritten[0])
             self._unwritten.pop(0)
 
-
+# %% ../../nbs/smtp/02_delivery.ipynb #b05704d0
 def enter(
     tx: Transaction,
     queue: Queue,
@@ -380,8 +380,29 @@ def pause(
         return 0.0
     return min(PAUSE * took, LONGEST_PAUSE)
 
-# %% ../../nbs/smtp/02_delivery.ipynb #41cbfc12
+# %% ../../nbs/smtp/02_delivery.ipynb #7f99feca
 BATCH = 100  # recipients taken at once
+
+
+class Rounds:
+    "Looks at the queue"
+
+    def __init__(self, ledger: Ledger, local: LocalRoad, remote: RemoteRoad) -> None:
+        self.ledger, self.local, self.remote = ledger, local, remote
+
+    async def once(self) -> float | None:
+        "Deliver what is due now; when the oldest of it came in (unix seconds), None when nothing was due"
+        await self.ledger.catch_up()
+        batch = await self.ledger.queue.claim(BATCH, self.ledger.clock())
+        for queued in batch:
+            if elsewhere := [recipient for recipient in queued.recipients if recipient.account_id is None]:
+                self.remote.begin(queued._replace(recipients=elsewhere))
+        here = [q._replace(recipients=[r for r in q.recipients if r.account_id is not None]) for q in batch]
+        if here := [queued for queued in here if queued.recipients]:
+            await self.local.deliver(here)
+        return batch[0].created if batch else None
+
+# %% ../../nbs/smtp/02_delivery.ipynb #49a150ff
 PRUNE_SECONDS = 86_400.0  # between two looks for history that is old enough to forget
 
 
@@ -399,9 +420,8 @@ class DeliveryWorker:
         clock: Callable[[], float] = time.time,  # unix seconds
     ) -> None:
         self.queue, self.hub, self.clock = queue, hub, clock
-        self.ledger = Ledger(queue, Reporter(directory, settings.hostname, relay is not None), clock)
-        self.local = LocalRoad(mailboxes, self.ledger)
-        self.remote = RemoteRoad(relay, settings.hostname, self.ledger)
+        ledger = Ledger(queue, Reporter(directory, settings.hostname, relay is not None), clock)
+        self.rounds = Rounds(ledger, LocalRoad(mailboxes, ledger), RemoteRoad(relay, settings.hostname, ledger))
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._pruned = 0.0  # unix seconds
@@ -418,31 +438,19 @@ class DeliveryWorker:
         "Finish the batch, then stop"
         self._stopping = True
         self.hub.publish("queue")
-        if pending := {task for task in (self._task, *self.remote.talks) if task is not None}:
+        if pending := {task for task in (self._task, *self.rounds.remote.talks) if task is not None}:
             _, late = await asyncio.wait(pending, timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._task = None
 
-    async def round(self) -> float | None:
-        "Deliver what is due now; when the oldest of it came in (unix seconds), None when nothing was due"
-        await self.ledger.catch_up()
-        batch = await self.queue.claim(BATCH, self.clock())
-        for queued in batch:
-            if elsewhere := [recipient for recipient in queued.recipients if recipient.account_id is None]:
-                self.remote.begin(queued._replace(recipients=elsewhere))
-        here = [q._replace(recipients=[r for r in q.recipients if r.account_id is not None]) for q in batch]
-        if here := [queued for queued in here if queued.recipients]:
-            await self.local.deliver(here)
-        return batch[0].created if batch else None
-
     async def _run(self) -> None:
         with self.hub.subscribe("queue") as changes:
             while not self._stopping:
                 try:
                     began, entered = time.monotonic(), self.queue.entered
-                    oldest = await self.round()
+                    oldest = await self.rounds.once()
                     if oldest is None:
                         await changes.next(await self._rest())
                     else:
