@@ -122,16 +122,27 @@ def domain_list(as_json: AsJson = False, config: Config = None, data: Data = Non
     found = _run(config, data, lambda office: office.directory.domains())
     _show(({"domain": name} for name in found), as_json, "No domain yet. Add one with: gk domain add example.org")
 
-# %% ../nbs/faces/03_cli.ipynb #de8f4e8b
+# %% ../nbs/faces/03_cli.ipynb #57749bb4
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends a question at once. (asyncio's own handler only tells the event loop, which is waiting for the answer.)"""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, held)
+
+
 def read_password() -> str:
     """A new password, typed twice or piped in; `CommandError`."""
     if not sys.stdin.isatty():
         if text := sys.stdin.readline().rstrip("\r\n"):
             return text
         raise CommandError("no password: type it at a terminal, or write it on standard input")
-    first = getpass.getpass("Password: ")
-    if first != getpass.getpass("Once more: "):
-        raise CommandError("the two passwords are not the same")
+    with _interruptible():
+        first = getpass.getpass("Password: ")
+        if first != getpass.getpass("Once more: "):
+            raise CommandError("the two passwords are not the same")
     return first
 
 # %% ../nbs/faces/03_cli.ipynb #ed863c14
@@ -162,7 +173,7 @@ def user_list(as_json: AsJson = False, config: Config = None, data: Data = None)
     _show(({"address": account.address, "name": account.name} for account in found), as_json,
           "Nobody yet. Add somebody with: gk user add somebody@example.org")
 
-# %% ../nbs/faces/03_cli.ipynb #4ff8a3a9
+# %% ../nbs/faces/03_cli.ipynb #ce040c2c
 @users.command("delete")
 def user_delete(
     address: str,
@@ -174,7 +185,8 @@ def user_delete(
     async def delete(office: "Office") -> None:
         account = await _person(office, address)
         if not yes and sys.stdin.isatty():
-            typer.confirm(f"Delete {account.address} and all mail of this person for good?", abort=True)
+            with _interruptible():
+                typer.confirm(f"Delete {account.address} and all mail of this person for good?", abort=True)
         await office.remove(account)
         print(f"{account.address} is gone.")
 

@@ -146,7 +146,7 @@ def stories() -> list[Story]:
     blocks = WORLD.read_text(encoding="utf-8").split("\n----\n")
     return sorted(map(tell, blocks), key=lambda story: -story.hours)
 
-# %% ../nbs/faces/01_demo.ipynb #9cfece27
+# %% ../nbs/faces/01_demo.ipynb #82c0d1cc
 def message_id(
     key: str,  # of a story
 ) -> str:
@@ -165,7 +165,7 @@ def references(
         chain.insert(0, message_id(story.key))
     return chain
 
-
+# %% ../nbs/faces/01_demo.ipynb #19d9a412
 def build(
     story: Story,
     known: dict[str, Story],  # by key
@@ -212,7 +212,7 @@ def prepare(
     mark.write(folder)
     return mark
 
-# %% ../nbs/faces/01_demo.ipynb #be0533c8
+# %% ../nbs/faces/01_demo.ipynb #60a760dd
 async def _person(office: "Office", address: str, name: str, password: str) -> Account:
     """One of the two, made if missing. The password is a demo's: it may be as short as it likes."""
     account = await office.directory.find(address)
@@ -232,7 +232,7 @@ async def _put(office: "Office", account: Account, story: Story, mail: bytes, ar
         flags |= Flag.DRAFT * (story.folder == "Drafts")
         await office.mailboxes.ingest.append(box.id, mail, flags, internal_date=arrived)
 
-
+# %% ../nbs/faces/01_demo.ipynb #d4934000
 async def seed(office: "Office") -> None:
     """Fill the office with the demo world, or finish filling it; and give alice and bob the password of the settings."""
     mark = office.demo

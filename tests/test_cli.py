@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import imaplib
 import json
 import os
 import pty
 import smtplib
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -95,9 +98,82 @@ def test_a_person_from_beginning_to_end(house):
     (["ask", "--as", "alice@example.test", "--now", "yesterday", "bonjour"], "--now yesterday"),
     (["ask", "--as", "alice@example.test", "--continue", "nonsense", "bonjour"], "no such conversation"),
     (["mcp", "--as", "nobody@example.test"], "gk user list"),
+    (["ask", "--as", "alice@example.test", " "], "say what you want"),
+    (["token", "add", "--as", "alice@example.test", "--days", "-1"], "--days -1"),
+    (["token", "add", "--as", "alice@example.test", "--days", "nan"], "--days nan"),
+    (["token", "add", "--as", "alice@example.test", "--kind", "bogus"], "use mcp or app"),
+    (["token", "add", "--as", "alice@example.test", "--scope", "bogus"], "no scope 'bogus'"),
 ])
 def test_a_mistake_is_one_sentence_that_helps(house, arguments, said):
     assert said in failed(house.gk(*arguments, text="a long password\n"))
+
+
+def test_several_targets_of_an_alias_are_added_together_or_not_at_all(house):
+    assert "nonsense" in failed(house.gk("alias", "add", "team@example.test", ALICE, "nonsense"))
+    assert "already" in failed(house.gk("alias", "add", "team@example.test", ALICE, ALICE))
+    assert json.loads(house.gk("alias", "list", "--json").stdout) == []
+
+
+def test_an_alias_that_leads_nowhere_is_said(house):
+    run = house.gk("alias", "add", "info@example.test", "typo@example.test")
+    assert run.returncode == 0 and "nobody receives info@example.test" in run.stderr
+    assert house.gk("alias", "add", "a@example.test", "b@example.test").returncode == 0
+    assert "nobody receives b@example.test" in house.gk("alias", "add", "b@example.test", "a@example.test").stderr, "a circle"
+    assert house.gk("alias", "add", "team@example.test", ALICE).stderr == ""
+
+
+def test_a_number_that_no_token_can_have_is_refused(house):
+    run = house.gk("token", "revoke", "99999999999999999999999")
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+
+
+def piped(server: Server, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell, with the status of `gk` and not of what follows it."""
+    return subprocess.run(["bash", "-o", "pipefail", "-c", line.format(gk=BIN / "gk", data=server.data)],
+                          capture_output=True, text=True, timeout=60, env=server.environment, cwd=server.folder)
+
+
+def test_a_reader_that_stops_reading_is_no_error(house):
+    """gk user list | head -1"""
+    run = piped(house, "{gk} user list --data {data} | true")
+    assert run.stderr == "" and run.returncode in (0, 1, 141)
+    run = piped(house, "{gk} ask --as alice@example.test --data {data} --json 'liste mes mails' | head -c 1")
+    assert "Traceback" not in run.stderr and "Exception" not in run.stderr
+
+
+def test_output_on_a_full_disk_is_said(house):
+    run = piped(house, "{gk} queue status --data {data} > /dev/full")
+    assert run.returncode == 1 and run.stderr.startswith("gk: ") and "No space left" in run.stderr
+
+
+def test_a_password_that_is_not_utf_8_is_refused(house):
+    run = piped(house, r"printf 'a\xff long password\n' | {gk} user add --data {data} bob@example.test")
+    assert "not text" in failed(run)
+    assert house.gk("user", "exists", BOB).returncode == 1
+
+
+def test_without_a_terminal_nobody_is_asked(house):
+    run = piped(house, "{gk} user add --data {data} bob@example.test < /dev/null")
+    assert "standard input" in failed(run)
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"])
+def test_ctrl_c_and_ctrl_d_at_the_password_end_it_without_a_traceback(house, key):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([BIN / "gk", "user", "add", "--data", house.data, BOB], stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True, close_fds=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(theirs)
+    shown = b""
+    while b":" not in shown:
+        shown += os.read(ours, 1000)
+    os.write(ours, key)
+    with contextlib.suppress(OSError):  # the terminal is closed with the process
+        while more := os.read(ours, 1000):
+            shown += more
+    assert process.wait(20) != 0
+    assert b"Traceback" not in shown, shown.decode()
+    os.close(ours)
+    assert house.gk("user", "exists", BOB).returncode == 1
 
 
 def test_a_folder_without_a_gk_is_not_made_by_a_typing_error(tmp_path):
