@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,15 @@ def peer() -> Callable[[str], str]:
         return path
 
     return find
+
+
+def eventually(check: Callable[[], Any], seconds: float = 10) -> Any:
+    """The first truthy answer of `check`, asked again for a while: delivery runs behind the 250."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PASSWORD, Server
+from conftest import BIN, PASSWORD, Server, eventually
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -43,14 +43,6 @@ def events(run: subprocess.CompletedProcess[str]) -> list[dict]:
 
 def kinds(run: subprocess.CompletedProcess[str]) -> list[str]:
     return [event["type"] for event in events(run)]
-
-
-def eventually(check, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 def recipient(server: Server, address: str) -> int:

@@ -12,7 +12,7 @@ import urllib.request
 from email.message import EmailMessage
 
 import pytest
-from conftest import PASSWORD, Server
+from conftest import PASSWORD, Server, eventually
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -45,15 +45,6 @@ def login(server: Server, email: str = ALICE, password: str = PASSWORD) -> str:
     assert status == 200, answer
     assert answer["token_type"] == "bearer" and answer["expires_in"] == 24 * 3600
     return answer["access_token"]
-
-
-def eventually(check, seconds: float = 10):
-    """The first truthy answer of `check`, asked again for a while: delivery runs behind the 250."""
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 def listed(server: Server, subject: str, token: str) -> dict | None:

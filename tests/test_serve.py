@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PASSWORD, Server
+from conftest import BIN, PASSWORD, Server, eventually
 from cryptography.hazmat.primitives import serialization
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -57,15 +57,6 @@ def refused(server: Server, *arguments: str, **environment: str) -> str:
 
 def logged(server: Server) -> str:
     return server.log.read_text()
-
-
-def eventually(check, seconds: float = 10):
-    """The first truthy answer of `check`, asked again for a while."""
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 # --- starting ------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'HANDLERS', 'OUTGOING', 'HANDSHAKE', 'BACKLOG', 'PATIENCE', 'LINGER', 'Outgoing', 'Waiting', 'TcpChannel',
-           'acknowledge', 'hurry', 'Wire', 'greet', 'hand_over', 'live', 'hang_up', 'listen_on', 'shake_hands',
-           'TlsDoor', 'Listeners', 'Guests', 'ImapServer']
+           'hurry', 'Wire', 'greet', 'hand_over', 'live', 'hang_up', 'listen_on', 'shake_hands', 'TlsDoor', 'Listeners',
+           'Guests', 'ImapServer']
 
-# %% ../../nbs/imap/10_server.ipynb #54c7ba16
+# %% ../../nbs/imap/10_server.ipynb #ef0aee05
 import asyncio
 import contextlib
 import os
@@ -23,6 +23,7 @@ from ..core import metrics
 from ..core.config import Settings, parse_listen
 from ..core.hub import Hub
 from ..core.limits import ConnectionCaps, LoginBackoff, client_of
+from ..core.sockets import acknowledge
 from . import fetch, folders, messages, search, session
 from .session import Gone, Services, Session, Table, converse
 from ..mail.mailbox import Mailboxes
@@ -165,17 +166,7 @@ class TcpChannel:
             raise Gone from error
         self.outgoing.transport, self.secure = cast(asyncio.Transport, encrypted), True
 
-# %% ../../nbs/imap/10_server.ipynb #58ff6d3e
-def acknowledge(
-    transport: asyncio.BaseTransport,
-) -> None:
-    "Sends the TCP acknowledgement now (Linux; elsewhere nothing happens)"
-    connection = transport.get_extra_info("socket")
-    if connection is not None and hasattr(socket, "TCP_QUICKACK"):
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
+# %% ../../nbs/imap/10_server.ipynb #5cb46c77
 def hurry(
     transport: asyncio.BaseTransport,
 ) -> None:

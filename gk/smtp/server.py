@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['PIECE', 'BACKLOG', 'log', 'SILENCE', 'CROWD', 'REPLIES', 'LINGER', 'HANDLERS', 'received_field', 'Envelope',
-           'Content', 'Wire', 'acknowledge', 'spoke_first', 'Connection', 'welcome', 'greet', 'hear', 'work', 'flush',
-           'expire', 'shut', 'act', 'look_for', 'accept', 'reject', 'resolve', 'Visitors', 'SmtpServer', 'limits_of',
-           'sweep']
+           'Content', 'Wire', 'Connection', 'welcome', 'greet', 'hear', 'work', 'flush', 'expire', 'shut', 'act',
+           'look_for', 'accept', 'reject', 'resolve', 'Visitors', 'SmtpServer', 'limits_of', 'sweep']
 
-# %% ../../nbs/smtp/01_server.ipynb #0968abda
+# %% ../../nbs/smtp/01_server.ipynb #d30ad411
 import asyncio
 import contextlib
 import itertools
 import os
-import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from ..core import metrics
 from ..core.config import Settings, parse_listen
 from ..core.database import DatabaseError, StorageFull, storage_error
 from ..core.limits import ConnectionCaps
+from ..core.sockets import acknowledge, spoke_first
 from ..mail.queue import SPOOL_BYTES, Queue, Spool, Submission
 from gk.smtp.protocol import (
     Closed, DataChunk, DataEnd, DataRefused, DataStart, Event, Hello, Limits, MailFrom, RcptTo, Reset, Session, State, reply_line,
@@ -170,32 +169,6 @@ class Wire:
                 self.transport.write_eof()
             except OSError:  # it has gone already
                 self.transport.abort()
-
-# %% ../../nbs/smtp/01_server.ipynb #97b6a388
-def acknowledge(
-    transport: asyncio.BaseTransport,
-) -> None:
-    "Send the TCP acknowledgement now (Linux; elsewhere nothing happens)"
-    connection = transport.get_extra_info("socket")
-    if connection is not None and hasattr(socket, "TCP_QUICKACK"):
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def spoke_first(
-    transport: asyncio.BaseTransport,
-) -> bool:
-    "Whether bytes are waiting on a connection that was just accepted"
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        return False
-    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
-    try:
-        return bool(borrowed.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except OSError:
-        return False
-    finally:
-        borrowed.detach()  # the transport closes it
 
 # %% ../../nbs/smtp/01_server.ipynb #765b8b9c
 log = structlog.get_logger("gk.smtp")
