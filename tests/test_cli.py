@@ -11,7 +11,6 @@ import pty
 import smtplib
 import subprocess
 import termios
-import time
 from pathlib import Path
 
 import pytest
