@@ -174,6 +174,13 @@ async def test_rule_401_forged_expired_and_outlived_tickets(site):
     assert (await call(site, "GET", "/api/mails", ticket=good))[0] == 401
 
 
+async def test_parameters_that_are_given_and_empty_are_as_if_they_were_not(site):
+    await site.deliver(LETTER)
+    ticket = await site.ticket()
+    _, plain = await call(site, "GET", "/api/mails", ticket=ticket)
+    assert plain["items"] and (await call(site, "GET", "/api/mails?folder=&cursor=", ticket=ticket)) == (200, plain)
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=201", "limit=x", "limit=" + "9" * 400, "folder=" + "x" * 600, "cursor=" + "1" * 300]
 )

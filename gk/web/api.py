@@ -243,20 +243,20 @@ def _add_login(router: APIRouter, parts: Parts) -> None:
         await parts.credentials.check_token("gk_session_", "session")
         return Health()
 
-# %% ../../nbs/web/07_api.ipynb #99c501a6
+# %% ../../nbs/web/07_api.ipynb #84c0babf
 def _add_mails(router: APIRouter, own_mail: Any) -> None:
     """Reading and sending, each on the mail of whoever holds the ticket."""
 
     @router.get("/mails", summary="List the mail of a folder", response_model=Page, responses=answers(401, 404, 422, 503))
     async def mails(
         mail: Annotated[Any, Depends(own_mail)],
-        folder: Annotated[str, Query(max_length=500, examples=["INBOX"])] = "INBOX",
+        folder: Annotated[str, Query(max_length=500, examples=["INBOX"], description="empty: INBOX")] = "INBOX",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
         unread_only: bool = False,
     ) -> Response:
         """Newest first."""
-        return _json(await mail.list_emails(folder=folder, limit=limit, cursor=cursor, unread_only=unread_only))
+        return _json(await mail.list_emails(folder=folder or "INBOX", limit=limit, cursor=cursor, unread_only=unread_only))
 
     sending = answers(400, 401, 403, 413, 422, 503, 507)
 
