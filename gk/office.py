@@ -296,7 +296,7 @@ class Office:
         self.database = Database.open(data)
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)
-        self.credentials = Credentials(self.database, self.directory, settings)
+        self.credentials = Credentials(self.database, self.directory)
         self.backoff = LoginBackoff(settings.limits)
         self.mailboxes = Mailboxes(self.database, data / "mail", settings, clock)
         self.search = Search(self.database, self.mailboxes, data / "search.db")

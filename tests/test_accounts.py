@@ -19,7 +19,7 @@ from gk.accounts import credentials as module
 from gk.accounts.address import Address
 from gk.accounts.credentials import Credentials, PasswordError, Remembered, Stored
 from gk.accounts.directory import Account, Directory, DirectoryError, NotLocal, UnknownRecipient
-from gk.core.config import LimitSettings, Settings
+from gk.core.config import LimitSettings
 from gk.core.database import Database
 from gk.core.hub import Hub
 from gk.core.limits import ConnectionCaps, LoginBackoff
@@ -37,7 +37,7 @@ class House:
         database = Database.open(folder)
         directory = Directory(database, Hub(database))
         house = cls(database, directory, None)  # type: ignore[arg-type]
-        house.credentials = Credentials(database, directory, Settings(), clock=lambda: house.now)
+        house.credentials = Credentials(database, directory, clock=lambda: house.now)
         return house
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ __all__ = ['SHORTEST', 'LONGEST', 'DECOY', 'KINDS', 'Clock', 'SCOPES', 'USED_SEC
            'acceptable', 'hash_now', 'Token', 'Keys', 'Stored', 'ScopeError', 'known_scopes', 'Tokens', 'Tickets',
            'Remembered', 'Grant', 'Passwords', 'Credentials']
 
-# %% ../../nbs/accounts/02_credentials.ipynb #7227487a
+# %% ../../nbs/accounts/02_credentials.ipynb #8199c1d1
 import asyncio
 import hashlib
 import hmac
@@ -25,7 +25,6 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from .directory import Account, Directory, DirectoryError
-from ..core.config import Settings
 from ..core.database import Database, DatabaseError, Reader, Transaction
 
 # %% ../../nbs/accounts/02_credentials.ipynb #1a661dfa
@@ -362,7 +361,7 @@ class Passwords:
         """Let go of the hashing threads."""
         self._pool.shutdown()
 
-# %% ../../nbs/accounts/02_credentials.ipynb #ac574eec
+# %% ../../nbs/accounts/02_credentials.ipynb #1943445a
 class Credentials:
     """Passwords, tickets and tokens of an office."""
 
@@ -370,7 +369,6 @@ class Credentials:
         self,
         database: Database,
         directory: Directory,
-        settings: Settings,  # nothing of it yet: every part of an office is handed them
         clock: Clock = time.time,
     ) -> None:
         keys, tokens = Keys(database), Tokens(database, clock)

@@ -116,7 +116,7 @@ class Dialogue:
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
 
-# %% ../../nbs/imap/05_dialogue.ipynb #17bbd91a
+# %% ../../nbs/imap/05_dialogue.ipynb #3d0ccd73
 PASSWORD = "correct horse"  # noqa: S105 (of nobody)
 
 
@@ -133,7 +133,7 @@ class House:
         self.database = Database.open(folder)
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub, clock)
-        self.credentials = Credentials(self.database, self.directory, self.settings)
+        self.credentials = Credentials(self.database, self.directory)
         self.mailboxes = Mailboxes(self.database, folder / "mail", self.settings, clock)
         self.search = Search(self.database, self.mailboxes, folder / "search.db")
         backoff = LoginBackoff(self.settings.limits)
