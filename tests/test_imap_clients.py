@@ -349,6 +349,7 @@ QUESTIONS = [
     "SEARCH UNSEEN", "SEARCH KEYWORD Work", "SEARCH SUBJECT folded", "SEARCH FROM second", "SEARCH BODY morning",
     "SEARCH TEXT inner", "SEARCH LARGER 500", "SEARCH OR SEEN ANSWERED", "SEARCH NOT 1:3", "SEARCH UID 2:4",
     "SEARCH HEADER Message-ID 1@x", "SEARCH SENTSINCE 1-Feb-2024 SENTBEFORE 2-Feb-2024", "SEARCH CC one@x.test", "SEARCH X",
+    "SEARCH TO undisclosed", "SEARCH CC group", "SEARCH TEXT x.png", "SEARCH TEXT image/png", "SEARCH TEXT Content-Language", "SEARCH BODY x-none",
     "SEARCH 9", "UID SEARCH 1:2", "CREATE New", "CREATE New/Child", "LIST \"\" New*",
     "STATUS New/Child (MESSAGES UIDNEXT UNSEEN)", "COPY 1:2 New/Child", "STATUS New/Child (MESSAGES UIDNEXT UNSEEN)",
     "COPY 1 Nowhere", "SELECT Nowhere", "SELECT INBOX", "RENAME New/Child New/Other", "LIST \"\" New/%", "DELETE New/Other",

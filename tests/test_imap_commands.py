@@ -280,13 +280,15 @@ async def test_delete(alice: Dialogue) -> None:
         C: a4 SELECT a
         S: a4 NO [NONEXISTENT] …
         C: a5 DELETE a
-        S: a5 NO [NONEXISTENT] …
+        S: a5 NO [HASCHILDREN] "a" is only the way to other folders; it goes when they are gone.
         C: a6 SELECT a/b
         S: …
         C: a7 DELETE a/b
         S: a7 OK DELETE completed
         C: a8 FETCH 1 FLAGS
         S: a8 BAD FETCH is not possible while authenticated
+        C: b1 DELETE a
+        S: b1 NO [NONEXISTENT] …
         C: a9 DELETE inbox
         S: a9 NO [CANNOT] The inbox cannot be deleted.
     """)

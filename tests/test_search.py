@@ -238,6 +238,73 @@ async def test_rfc3501_text_means_every_header_line_too(tmp_path):
         assert await search.matching(1, "x", "text", []) == set()
 
 
+async def test_rfc3501_people_are_searched_as_the_header_says_them(tmp_path):
+    """A group's name, a route and what is no address are in the field, though nobody can be written to by them."""
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        hidden = await mailboxes.ingest.append(inbox.id, letter("x", extra="To: undisclosed-recipients:;\r\n"))
+        team = await mailboxes.ingest.append(inbox.id, letter("x", extra="Cc: =?utf-8?q?=C3=89quipe?=: zoe@z.example;\r\n"))
+        route = await mailboxes.ingest.append(inbox.id, letter("x", extra="Bcc: <@hop.example:h@x.example>\r\n"))
+        odd = await mailboxes.ingest.append(inbox.id, letter("undisclosed", sender="nobody you know"))
+        entries = (await mailboxes.views.get(inbox.id)).entries
+        for indexed in (False, True):
+            if indexed:
+                index_everything(search)
+            assert await search.matching(1, "Undisclosed-Recip", "to", entries) == {hidden.content_id}
+            assert await search.matching(1, "undisclosed", "cc", entries) == set()
+            assert await search.matching(1, "equipe: zoe", "cc", entries) == {team.content_id}
+            assert await search.matching(1, "hop.example", "bcc", entries) == {route.content_id}
+            assert await search.matching(1, "nobody you", "from", entries) == {odd.content_id}
+
+
+async def test_people_without_groups_are_found_without_reading_files(tmp_path, monkeypatch):
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        await mailboxes.ingest.append(inbox.id, letter("x", extra="To: Zoe <zoe@z.example>, team@x.example\r\n"))
+        entries = (await mailboxes.views.get(inbox.id)).entries
+        monkeypatch.setattr(mailboxes.bodies, "read_many", None)
+        assert await search.matching(1, "nobody", "to", entries) == set()
+        assert await search.matching(1, "zoe", "to", entries) == {entries[0].content_id}
+
+
+PARTS = b"""From: bob@x.example\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+--b\r
+Content-Type: text/plain\r
+X-Part: one\r
+ more\r
+\r
+Content-Type: seen/as-text\r
+--b\r
+Content-Type: application/pdf; name="=?utf-8?q?r=C3=A9sum=C3=A9.pdf?="\r
+Content-Disposition: attachment; filename*=utf-8''g%C3%A2teau.pdf\r
+Content-Transfer-Encoding: base64\r
+\r
+aGVsbG93b3JsZA==\r
+--b\r
+Content-Type: message/rfc822\r
+\r
+From: inner@q.example\r
+\r
+forwarded\r
+--b--\r
+"""
+
+
+async def test_rfc3501_text_means_the_header_lines_of_parts_too(tmp_path, monkeypatch):
+    """The name of an attachment, decoded, and every other header line inside; what is said in base64 is no text."""
+    async with office(tmp_path) as (mailboxes, search, inbox):
+        hit = await mailboxes.ingest.append(inbox.id, PARTS)
+        await mailboxes.ingest.append(inbox.id, letter("y"))
+        entries = (await mailboxes.views.get(inbox.id)).entries
+        for needle in ("résumé.pdf", "gateau", "application/pdf", "x-part: one more", "inner@q.example", "seen/as-text"):
+            assert await search.matching(1, needle, "text", entries) == {hit.content_id}, needle
+        assert await search.matching(1, "aGVsbG93", "text", entries) == set()
+        assert await search.matching(1, "x-part", "body", entries) == set()
+        assert await search.matching(1, "", "header:x-part", entries) == set()
+        monkeypatch.setattr(search_module, "HEADERS", 100)
+        assert await search.matching(1, "inner@q.example", "text", entries) == set()  # bounded for a thousand parts
+
+
 SYNTAX = ['"', '""" OR text : "', "a*b", "a AND", "NEAR(", "{x}:", "x\0y", "% _ [", "'; DROP TABLE state --"]
 
 

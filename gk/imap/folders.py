@@ -63,7 +63,7 @@ async def unselect(session: Session, command: Command) -> None:
     "Close without expunging (RFC 3691)"
     session.selected = None
 
-# %% ../../nbs/imap/06_folders.ipynb #9385f32a
+# %% ../../nbs/imap/06_folders.ipynb #e3c67d92
 def account_of(session: Session) -> int:
     "Who is signed in"
     assert session.account is not None
@@ -80,7 +80,13 @@ async def create(session: Session, command: Command) -> None:
 async def delete(session: Session, command: Command) -> None:
     "The mailbox and its mail; what lies below it stays (§6.3.4)"
     mailboxes = session.services.mailboxes
-    mailbox = await mailboxes.folders.get(account_of(session), command.arguments)
+    try:
+        mailbox = await mailboxes.folders.get(account_of(session), command.arguments)
+    except MailboxNotFound:
+        names = {box.name for box in await mailboxes.folders.list(account_of(session))}
+        if (name := command.arguments) in implied(names):
+            raise No(f"“{name}” is only the way to other folders; it goes when they are gone.", "HASCHILDREN") from None
+        raise
     if session.selected and session.selected.mailbox.id == mailbox.id:
         session.selected = None
     await mailboxes.folders.delete(account_of(session), mailbox.name)

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MAX_TRIGRAMS', 'MAX_CANDIDATES', 'HEAD', 'FIELDS', 'WHOLE_CHARS', 'BATCH', 'BATCH_CHARS', 'log', 'SETTLE', 'POURING',
-           'GIVE_WAY', 'RETRY', 'FEW', 'CHUNK', 'MAX_WORDS', 'SLICE_BYTES', 'boot_id', 'connect', 'remove_index',
-           'open_index', 'Candidates', 'trigrams', 'candidates', 'written', 'people_field', 'head_field', 'whole_text',
-           'read_content', 'Document', 'document', 'take', 'index_some', 'drop_long', 'stale', 'newest_content',
-           'owner_of', 'catch_up', 'wait_for_calm', 'Signals', 'follow', 'follow_for_ever', 'Indexer', 'Term',
-           'trusted', 'possible', 'Where', 'in_order', 'Found', 'holds', 'settled', 'look', 'words', 'Query',
-           'conditions', 'terms_of', 'header_text', 'has_field', 'slices', 'Files', 'IndexFile', 'Search']
+           'GIVE_WAY', 'RETRY', 'FEW', 'CHUNK', 'MAX_WORDS', 'PEOPLE', 'MARKS', 'HEADERS', 'SLICE_BYTES', 'boot_id',
+           'connect', 'remove_index', 'open_index', 'Candidates', 'trigrams', 'candidates', 'written', 'people_field',
+           'head_field', 'whole_text', 'read_content', 'Document', 'document', 'take', 'index_some', 'drop_long',
+           'stale', 'newest_content', 'owner_of', 'catch_up', 'wait_for_calm', 'Signals', 'follow', 'follow_for_ever',
+           'Indexer', 'Term', 'trusted', 'possible', 'Where', 'in_order', 'Found', 'holds', 'settled', 'look', 'words',
+           'Query', 'conditions', 'terms_of', 'header_text', 'has_field', 'unusual', 'header_places', 'slices',
+           'passing', 'Files', 'IndexFile', 'Search']
 
-# %% ../../nbs/mail/11_search.ipynb #d1aa7ab9
+# %% ../../nbs/mail/11_search.ipynb #533908f5
 import asyncio
 import contextlib
 import itertools
@@ -34,6 +35,7 @@ from .entries import Entry
 from .headers import DEFAULT_BOUNDS, decode_header
 from .mailbox import Mailboxes
 from .mime import parse
+from .structure import load_rows
 
 # %% ../../nbs/mail/11_search.ipynb #4f25aaa0
 _SCHEMA = """
@@ -634,10 +636,7 @@ def terms_of(
     single = [("from", query.sender), ("recipient", query.recipient), ("subject", query.subject), ("body", query.body)]
     return [Term("any", word) for word in words(query.text)] + [Term(f, normalise(text)) for f, text in single if normalise(text)]
 
-# %% ../../nbs/mail/11_search.ipynb #b6d70354
-SLICE_BYTES = 8_000_000  # octets of files in memory at once
-
-
+# %% ../../nbs/mail/11_search.ipynb #ec53e77d
 def header_text(
     raw: bytes,  # header lines, or the value of one
 ) -> str:
@@ -658,10 +657,45 @@ def has_field(
             return True
     return False
 
-# %% ../../nbs/mail/11_search.ipynb #f9c0dc46
+# %% ../../nbs/mail/11_search.ipynb #f8b8b054
+PEOPLE = ("from", "to", "cc", "bcc")
+MARKS = (b"(NIL NIL NIL NIL)", b'"MISSING_', b'NIL "@', b'" "@')  # the end of a group; what is missing in an address; a route
+
+
+def unusual(
+    reader: Reader,
+    content_ids: Iterable[int],
+) -> set[int]:
+    "Those whose address fields may say more than the people in them"
+    marks = " OR ".join(["instr(envelope, ?)"] * len(MARKS))
+    query = f"SELECT id FROM content WHERE id IN (SELECT value FROM json_each(?)) AND ({marks})"  # noqa: S608
+    return {row[0] for row in reader.driver.execute(query, (str(list(content_ids)), *MARKS))}
+
+# %% ../../nbs/mail/11_search.ipynb #e7827111
+HEADERS = DEFAULT_BOUNDS.header_bytes  # octets of header lines in one message that are looked at
+
+
+def header_places(
+    size: int,  # octets of the message's own header
+    parts: bytes | str | None,  # its part table; None: the parts are not asked
+) -> list[tuple[int, int]]:
+    "Start and end of every header block in the file, in order, cut off where there is too much"
+    blocks = [(row.header_start, row.body_start) for row in load_rows(parts)[1:]] if parts else []
+    places, left = list[tuple[int, int]](), HEADERS
+    for start, end in [(0, size), *blocks]:
+        places.append((start, min(end, start + left)))
+        left -= places[-1][1] - start
+        if left <= 0:
+            break
+    return places
+
+# %% ../../nbs/mail/11_search.ipynb #847e6647
+SLICE_BYTES = 8_000_000  # octets of files in memory at once
+
+
 def slices(
     among: Sequence[Entry],
-    sizes: dict[int, int],  # content id → octets of its header
+    sizes: dict[int, int],  # content id → octets of the file up to the end of its last header
 ) -> Iterator[tuple[list[Entry], int]]:
     "Parts of the entries, and how many octets to read of each file"
     part: list[Entry] = []
@@ -676,7 +710,16 @@ def slices(
     if part:
         yield part, limit
 
-# %% ../../nbs/mail/11_search.ipynb #8eb5824d
+# %% ../../nbs/mail/11_search.ipynb #e823e6e5
+def passing(
+    found: Iterable[tuple[int, bytes]],  # content id, and as much of the file as was read
+    places: dict[int, list[tuple[int, int]]],  # content id → where its headers are
+    test: Callable[[bytes], bool],
+) -> set[int]:
+    "Content ids of those whose header lines pass"
+    return {id for id, data in found if test(b"".join(data[start:end] for start, end in places.get(id, ())))}
+
+
 class Files:
     "Questions that only the files can answer"
 
@@ -696,18 +739,28 @@ class Files:
                 sure.append(one)
         return sure
 
-    async def in_headers(self, account_id: int, among: Sequence[Entry], test: Callable[[bytes], bool]) -> set[int]:
-        "Content ids of entries whose header block passes a test; files are read in slices"
+    async def in_headers(
+        self,
+        account_id: int,
+        among: Sequence[Entry],  # of one mailbox
+        test: Callable[[bytes], bool],  # of all header lines of a message
+        parts: bool = False,  # whether the header lines of its parts count
+    ) -> set[int]:
+        "Content ids of entries whose header lines pass a test; files are read in slices"
         matched: set[int] = set()
-        sizes = await self.mailboxes.bodies.rendered([entry.content_id for entry in among], ["header_size"])
-        for part, limit in slices(among, {id: row[0] or 0 for id, row in sizes.items()}):
-            places = await self.mailboxes.entries.locate(account_id, [part[0].id])
-            if part[0].id in places:
-                limit = min(limit, DEFAULT_BOUNDS.header_bytes)  # what follows was not read at delivery either
-                blocks = await self.mailboxes.bodies.read_many(places[part[0].id][0], part, limit)
-                ids = [entry.content_id for entry in part]
-                cut = [(id, (data or b"")[: sizes[id][0] or 0]) for id, data in zip(ids, blocks, strict=True)]
-                matched |= await self.mailboxes.storage.in_thread(lambda cut=cut: {id for id, block in cut if test(block)})
+        for start in range(0, len(among), FEW):
+            some = among[start : start + FEW]
+            there = await self.mailboxes.entries.locate(account_id, [entry.id for entry in some])
+            if not there:  # all have been expunged meanwhile
+                continue
+            box, _ = next(iter(there.values()))
+            columns = ["header_size", "parts"] if parts else ["header_size"]
+            rows = await self.mailboxes.bodies.rendered([entry.content_id for entry in some], columns)
+            places = {id: header_places(row[0] or 0, row["parts"] if parts else None) for id, row in rows.items()}
+            for part, limit in slices(some, {id: place[-1][1] for id, place in places.items()}):
+                files = await self.mailboxes.bodies.read_many(box, part, limit)
+                found = [(entry.content_id, data) for entry, data in zip(part, files, strict=True) if data]
+                matched |= await self.mailboxes.storage.in_thread(passing, found, places, test)
         return matched
 
 # %% ../../nbs/mail/11_search.ipynb #ae80e16f
@@ -734,7 +787,7 @@ class IndexFile:
             self._local.index = connect(self.path), inode
         return self._local.index[0] if self._local.index else None
 
-# %% ../../nbs/mail/11_search.ipynb #62b16bb8
+# %% ../../nbs/mail/11_search.ipynb #a8b2363c
 class Search:
     "Searching the mail of one person, completely"
 
@@ -768,9 +821,13 @@ class Search:
         terms, where = [Term("any" if field == "text" else field, sought)], Where("m.account_id = ?", (account_id,))
         found = await self.database.read(lambda reader: look(reader, self.index.connection(), terms, where, only=wanted))
         matched = {one.content_id for one in await self.files.confirm(account_id, found)}
+        rest = [entry for entry in among if entry.content_id not in matched]
         if field == "text":
-            rest = [entry for entry in among if entry.content_id not in matched]
-            matched |= await self.files.in_headers(account_id, rest, lambda block: sought in header_text(block))
+            return matched | await self.files.in_headers(account_id, rest, lambda block: sought in header_text(block), parts=True)
+        if field in PEOPLE:
+            doubted = await self.database.read(lambda reader: unusual(reader, wanted - matched))
+            rest = [entry for entry in rest if entry.content_id in doubted]
+            return matched | await self.files.in_headers(account_id, rest, lambda block: has_field(block, field, sought))
         return matched
 
     def start(self) -> None:
