@@ -137,3 +137,51 @@ async def test_a_request_that_takes_long_to_answer_is_not_late(tmp_path, hurried
 
         monkeypatch.setattr(site.office.credentials, "check_token", slow)
         assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+CHUNKED = (
+    b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"2\r\n{}\r\n0\r\n" + b"X:\r\n" * 50_000, b"1\r\n \r\n" * 40_000, b"2;" + b"x" * 200_000],
+    ids=["trailers", "chunks of one octet", "an extension of a chunk"],
+)
+async def test_a_body_that_is_all_frame_is_cut(tmp_path, data):
+    """A hundred megabytes of trailers became a gigabyte of headers, and every chunk of one octet a timer."""
+    async with web_office(tmp_path) as site:
+        reader, _writer = await connect(site, CHUNKED + data)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                await reader.read()
+        await settled(site, 0)
+
+
+async def test_a_trailer_is_no_header(tmp_path):
+    async with web_office(tmp_path) as site:
+        trailed = CHUNKED + b"2\r\n{}\r\n0\r\nHost: elsewhere.example\r\n\r\n"
+        said = await answer(site, trailed + GET + b"Connection: close\r\n\r\n")
+        assert b" 421 " not in said and said.count(b"HTTP/1.1 ") == 2
+
+
+async def test_requests_in_advance_have_an_end(tmp_path):
+    async with web_office(tmp_path) as site:
+        reader, _writer = await connect(site, (GET + b"\r\n") * 5_000)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                assert (await reader.read()).count(b"HTTP/1.1 200 ") < 1_000
+        await settled(site, 0)
+
+
+@pytest.mark.parametrize("more", [b"X: y\r\n" * 300, b"X: " + b"y" * 9_000 + b"\r\n"], ids=["300 fields", "a long field"])
+async def test_a_handshake_that_is_none_does_not_stay_open(tmp_path, more):
+    async with web_office(tmp_path) as site:
+        key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        upgrade = b"GET /chat/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        reader, _writer = await connect(site, upgrade + more + key)
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        await settled(site, 0)
