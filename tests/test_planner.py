@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from gk.agent.model import Message, Person
 from gk.agent.phrases import complete
 from gk.agent.planner import Planner
+from gk.agent.plans import possible
 from gk.agent.toy import HERE, ToyMail, toy_tools
 from gk.agent.words import NARROW, WIDE
 
@@ -740,3 +741,57 @@ async def test_somebody_one_knows_wins_over_a_stranger_who_signs_alike() -> None
     talk.toy.mails.insert(0, impostor)
     await talk.say("liste mes mails")
     assert (await talk.say("réponds à Bob que j'arrive demain"))[0] == ["reply_email(id='18', body=\"J'arrive demain.\")"]
+
+
+@pytest.mark.parametrize(
+    ("make", "move"),
+    [
+        ("crée un dossier Vacances", "déplace les mails de Carol dedans"),
+        ("crée un dossier Vacances", "mets-y les mails de Carol"),
+        ("create a folder Vacances", "move Carol's mails there"),
+        ("create a folder Vacances", "put Carol's mails in it"),
+    ],
+)
+async def test_there_is_the_folder_that_was_named_last(make: str, move: str) -> None:
+    talk = Talk()
+    await talk.say(make)
+    assert (await talk.say(move))[0][-1] == "move_email(ids=['17'], folder='Vacances')"
+
+
+async def test_there_without_a_folder_is_a_question() -> None:
+    calls, answer = await Talk().say("déplace les mails de Carol dedans")
+    assert not calls and "dans quel dossier" in answer.lower()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("oui vas-y", "carte"), ("non laisse tomber", "rien n’a été envoyé"), ("annule", "rien n’a été envoyé"),
+     ("yes go ahead", "card"), ("never mind", "nothing was sent"), ("undo that", "nothing was sent")],
+)  # fmt: skip
+async def test_words_neither_approve_nor_send_a_card_that_waits(said: str, told: str) -> None:
+    talk = Talk()
+    await talk.say("réponds à Bob que j'arrive" if "carte" in told or "envoyé" in told else "reply to Bob that I am late")
+    talk.messages[-2] = replace(talk.messages[-2], outcome="waiting", structured=None)
+    calls, answer = await talk.say(said)
+    assert not calls and told in answer
+
+
+async def test_one_sentence_with_two_answers_is_not_made_into_one_text() -> None:
+    """ "Réponds oui à Bob et non à Carol" once told Bob "Et non à Carol."."""
+    for text in ("réponds oui à Bob et non à Carol", "reply yes to Bob and no to Carol", "archive le 2 et supprime le 3"):
+        calls, answer = await Talk().say(text)
+        assert not calls and ("deux" in answer or "two" in answer)
+
+
+async def test_all_of_that_is_what_was_shown_and_never_words_to_search_for() -> None:
+    """ "Vire-moi tout ça" once deleted every mail with "ça" in it."""
+    for text in ("vire-moi tout ça", "trash all of it", "archive tout ce qui est lu", "archive everything I've read"):
+        assert not (await Talk().say(text))[0]
+
+
+def test_offered_examples_name_people_who_are_there() -> None:
+    people = (Person("Bob Durand", "bob@example.test"), Person("Emma Wilson", "emma@example.test"))
+    offered = possible(
+        ["les mails de Carol", "que m'a écrit Carol ?", "supprime les mails de la newsletter", "que veut Bob ?"], people
+    )
+    assert offered == ["les mails d'Emma", "que m'a écrit Emma ?", "que veut Bob ?"]

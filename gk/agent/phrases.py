@@ -18,7 +18,7 @@ from rapidfuzz import fuzz, process
 
 from .words import Language, Words, correct, fold
 
-# %% ../../nbs/agent/06_phrases.ipynb #1d9dedf6
+# %% ../../nbs/agent/06_phrases.ipynb #ec6754ef
 def read_families(text: str) -> dict[str, tuple[str, ...]]:
     """Families from text: a name, a colon, words; phrases of several words between bars."""
     families: dict[str, tuple[str, ...]] = {}
@@ -32,10 +32,11 @@ def read_families(text: str) -> dict[str, tuple[str, ...]]:
 FAMILIES_FR = read_families("""
 show: liste listes listez lister listons montre montres montrez montrer affiche affiches affichez afficher donne donnez donner
     voir vois regarde regardez regarder presente presentez consulte consulter|fais voir|fais moi voir|quels sont|quelles sont
-    |quel est|c' est quoi|sors moi|jette un oeil a|jette un oeil dans
+    |quel est|c' est quoi|sors moi|balance|ressors|jette un oeil a|jette un oeil dans
 read: lis lit lire lisez ouvre ouvres ouvrez ouvrir relis relire|fais moi lire|fais lire
 find: cherche cherches cherchez chercher recherche recherches recherchez rechercher trouve trouves trouvez trouver retrouve
-    retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe|ou j' ai mis
+    retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe
+    |ou est passee|ou sont passes|ou sont passees|ou sont alles|ou j' ai mis
     |je cherche|je recherche|je ne retrouve pas|je ne retrouve plus|je ne trouve pas|je ne trouve plus|je trouve pas
     |je trouve plus|je retrouve pas|je retrouve plus|j' ai perdu|tu sais ou est
 count: combien compte comptes comptez compter|nombre de|le nombre de|quel est le nombre de|combien y a t il|combien ai je
@@ -52,15 +53,16 @@ move: deplace deplaces deplacez deplacer mets met mettez mettre range rangez ran
     remettre glisse
 archive: archive archives archivez archiver
 delete: supprime supprimes supprimez supprimer efface effaces effacez effacer jette jetez jeter enleve enlevez enlever vire virer
-    detruis delete|debarrasse moi de|mets a la corbeille|mets a la poubelle|mettre a la corbeille
+    detruis delete bazarde bazarder degage degager balaye
+    |debarrasse moi de|mets a la corbeille|mets a la poubelle|mettre a la corbeille
 mark: marque marques marquez marquer note notez noter passe passer mets mettre signale signaler considere remets remettre repasse
 empty: vide vides videz vider purge purger nettoie nettoyer
 make: cree crees creez creer ajoute ajouter fais faire|il me faut|il me faudrait
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #5e753a0d
+# %% ../../nbs/agent/06_phrases.ipynb #065bddc6
 FAMILIES_FR |= read_families("""
-summary: resume resumes resumez resumer synthetise synthese|fais le point sur
+summary: resume resumes resumez resumer synthetise synthese recapitule recapitulez recapituler recap|fais le point sur
 seen: lu lue lus lues vu vus
 unseen: |non lu|non lue|non lus|non lues|pas lu|pas lus|a lire
 flagged: important importante importants importantes prioritaire suivi favori etoile urgent|a suivre
@@ -79,12 +81,12 @@ FAMILIES_FR["summary"] += tuple(
     for of in (" de", " du", " des", " d'", " sur", "")
 )
 
-# %% ../../nbs/agent/06_phrases.ipynb #cdd89189
+# %% ../../nbs/agent/06_phrases.ipynb #ec09c18f
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
 find: find search locate|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
-    |i can't find|i cannot find|can't find|i lost|i have lost|do you know where is
+    |i can't find|i cannot find|can't find|i can't seem to find|i lost|i have lost|do you know where is
 count: count|how many|how much|number of|the number of|what is the number of
 reply: reply respond answer|write back|reply back|send a reply|send an answer|get back|write a reply
 write: write send compose email mail message drop shoot
@@ -93,11 +95,12 @@ forward: forward fwd share relay|pass on|send on|pass along
 draft: draft prepare|write a draft|make a draft|create a draft|save a draft|start a draft
 move: move put file shift transfer
 archive: archive
-delete: delete remove trash erase bin discard del|get rid of|throw away|throw out
+delete: delete remove trash erase bin discard del nuke dump scrap zap ditch|get rid of|throw away|throw out
 mark: mark set flag report
 empty: empty clear purge clean|clean out|clear out
 make: create make add|set up
-summary: summarize summarise recap tldr summary|sum up|give me a summary of|a summary of|give a summary of|make a summary of
+summary: summarize summarise recap tldr summary|sum up|brief me on|fill me in on|catch me up on|give me a summary of
+    |a summary of|give a summary of|make a summary of
 seen: read seen
 unseen: unread unseen new|not read
 flagged: important flagged starred urgent favourite favorite|follow up
@@ -210,7 +213,7 @@ bye en: (bye|goodbye|bye bye|see you|see you later|good night|good bye)
   bye
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #0709dd98
+# %% ../../nbs/agent/06_phrases.ipynb #941be60e
 read_table(r"""
 help fr: (aide|aide moi|a l' aide|au secours|help|de l' aide|besoin d' aide|j' ai besoin d' aide|comment ca marche
     |comment ca fonctionne|mode d' emploi|que sais tu faire|que peux tu faire|que pouvez vous faire
@@ -227,20 +230,26 @@ help en: (help|help me|what can you do|what can i do|what can i ask|what can i a
     |for me|you]
   help
   what can you do?
-yes fr: (oui|ouais|ok|d' accord|vas y|allez y|confirme|je confirme|c' est bon|valide|bien sur|envoie|go) [vas y
-    |merci|envoie]
+yes fr: [oui|ouais|ok|bon] (oui|ouais|ok|d' accord|vas y|allez y|confirme|je confirme|c' est bon|valide|bien sur
+    |envoie|envoie le|go|parfait|fais le|approuve|j' approuve|je valide) [vas y|allez y|merci|envoie|envoie le|c' est bon|go]
   oui
-yes en: (yes|yep|yeah|sure|ok|okay|go ahead|do it|confirm|i confirm|yes do it|send it|go) [please|thanks]
+yes en: [yes|yep|yeah|ok|okay|sure] (yes|yep|yeah|sure|ok|okay|go ahead|do it|confirm|i confirm|send it|go|approve
+    |approve it|fine|looks good|of course) [please|thanks|go ahead|do it|send it]
   yes
-no fr: (non|nan|pas du tout|laisse tomber|laisse|oublie|oublie ca|surtout pas|non merci|stop|rien|tant pis)
+no fr: [non|nan|ah non|finalement|en fait|bon] (non|nan|pas du tout|laisse tomber|laisse|oublie|oublie ca|surtout pas
+    |non merci|stop|rien|tant pis|pas la peine|n' envoie pas|ne l' envoie pas|ne fais rien|arrete|j' ai change d' avis
+    |rien du tout) [merci|finalement|tant pis]
   laisse tomber
-no en: (no|nope|never mind|nevermind|forget it|no thanks|stop|nothing|cancel that)
+no en: [no|nope|oh|actually] (no|nope|never mind|nevermind|forget it|forget that|no thanks|stop|nothing|cancel that|don't
+    |do not|don't send it|don't do it|leave it|drop it|scratch that|i changed my mind) [thanks|please]
   never mind
-undo fr: (annule|annuler|annulez|defais|retablis|restaure|remets le|remets les|reviens en arriere|annule ca
+undo fr: [non|ah non|finalement] (annule|annuler|annulez|defais|retablis|restaure|remets le|remets les
+    |reviens en arriere|annule ca
     |annule la suppression|annule l' archivage|annule le deplacement|annule la derniere action) [ca|cela|tout|le
     |les]
   annule
-undo en: (undo|undo that|undo it|revert|put it back|put them back|restore it|restore them|cancel) [that|it
+undo en: [no|oh no|oops|actually] (undo|undo that|undo it|revert|put it back|put them back|restore it|restore them
+    |cancel) [that|it
     |the last action]
   undo that
 """)
@@ -277,7 +286,7 @@ make_folder en: new folder [:] {name}
   new folder Taxes => create_folder(name='Taxes')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #0cead682
+# %% ../../nbs/agent/06_phrases.ipynb #53576514
 read_table(r"""
 count fr: <count> [de|d'|des|en tout|au total] {what}
   combien de mails non lus ? => count_emails(unread_only=True)
@@ -292,18 +301,29 @@ count en: <count> {what}
   how many messages are there in Archive? => count_emails(folder='Archive')
   count my unread mail => count_emails(unread_only=True)
   how many emails from Bob? => search_emails(sender='Bob', limit=100)
-news fr: [il] [y a] (quoi de neuf|quoi de nouveau|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier
+news fr urgent: [quelles sont|quels sont|y a t il|il y a|y a|j' ai|ai je|tu as|t' as|est ce que j' ai|est ce qu' il y a]
+    [mes|des|les|quelque chose d'|quelque chose de|un truc|quoi d'|quoi de|rien d'|du|de l']
+    [choses|trucs|messages|mails] (urgences|urgence|urgent|urgents|urgentes|important|importants|importantes|pressant)
+    [ce matin|aujourd'hui|a traiter|pour moi|dans ma boite|dans mes mails]
+  quelles sont mes urgences ? => list_emails(unread_only=True)
+news en urgent: (what's|what is|whats|anything|something|is anything|is there anything|do i have anything|what looks)
+    [that is|that's] (urgent|important|pressing) [today|this morning|for me|right now|in my mail|in my inbox]
+  what's urgent? => list_emails(unread_only=True)
+news fr: [il|t' as|tu as|vous avez|j' ai|on a|alors] [y a] (quoi de neuf|quoi de nouveau|quoi comme nouveau|des news
+    |les news|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier
     |j' ai du courrier
     |ai je du courrier|ai je recu du courrier|est ce que j' ai du courrier|ai je des nouvelles|il y a du nouveau
     |qu' est ce que j' ai rate|qu' ai je rate|j' ai rate quoi|qu' est ce que j' ai manque
     |y a t il du nouveau|as tu du nouveau|avez vous du nouveau|as tu des nouvelles) [aujourd'hui|ce matin
-    |dans mes mails|dans ma boite|dans ma boite mail|dans mon courrier]
+    |dans mes mails|dans ma boite|dans ma boite mail|dans ma boite aux lettres|dans mon courrier|pour moi|chez moi]
   quoi de neuf ? => list_emails(unread_only=True)
   ai-je du courrier ? => list_emails(unread_only=True)
-news en: (what's new|what did i miss|what have i missed|did i miss anything|whats new|what is new|anything new|any news
+news en: [<show>] (what's new|what did i miss|what have i missed|did i miss anything|whats new|what is new|anything new|any news
     |any mail|any new mail|any new mails
     |any new messages|any new email|you have mail|do i have mail|do i have new mail|do i have any mail
-    |do i have any new mail|do i have any new messages|do i have unread mail|have i got mail) [today|for me]
+    |do i have any new mail|do i have any new messages|do i have unread mail|have i got mail|what's up with my mail
+    |any new stuff|is there any post|any post|got any mail|got anything new)
+    [today|for me|in my mail|in my inbox] [today|this morning]
   what's new? => list_emails(unread_only=True)
   any new mail? => list_emails(unread_only=True)
 """)
@@ -335,7 +355,7 @@ flag en unflagged: <mark> {what} [as] <unflagged>
 flag en unflagged: <mark> as <unflagged>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #65e5b7ad
+# %% ../../nbs/agent/06_phrases.ipynb #b1d1c7a6
 read_table(r"""
 flag fr flagged: <mark> (comme|en) <flagged> {what}
 flag fr flagged: <mark> {what} (comme|en) <flagged>
@@ -348,12 +368,14 @@ flag en flagged: <mark> as <flagged>
 flag fr seen: tout <mark> [comme|en] lu
 flag fr seen: <mark> tout [comme|en] lu
   marque tout comme lu => list_emails(unread_only=True, limit=100) → flag_email(ids=['18', '17', '13'], flag='seen')
-flag fr flagged: (mets|met|ajoute|mettre|ajouter) (une etoile|un drapeau|l' etoile|le drapeau) (a|au|aux|sur) {what}
+flag fr flagged: (mets|met|ajoute|mettre|ajouter|colle) (une etoile|un drapeau|l' etoile|le drapeau) (a|au|aux|sur|pour) {what}
   mets une étoile au premier => list_emails() → flag_email(ids=['18'], flag='flagged')
 flag fr unflagged: (enleve|retire|supprime|ote|enlever|retirer) (l' etoile|le drapeau|la marque) (a|au|aux|de|du
     |des|sur) {what}
   retire le drapeau du deuxième => list_emails() → flag_email(ids=['17'], flag='unflagged')
 flag fr flagged: (epingle|epingler|etoile|etoiler|flagge|flagger) {what}
+flag en flagged: (put|add|set|stick) (a|the) (star|flag|pin) (on|to|for) {what}
+  put a star on Carol's mail => search_emails(sender='Carol', limit=10) → flag_email(ids=['17'], flag='flagged')
 flag en flagged: (star|flag|pin) {what}
   star the first one => list_emails() → flag_email(ids=['18'], flag='flagged')
 flag en unflagged: (unstar|unflag|unpin) {what}
@@ -382,10 +404,12 @@ junk en: {what} is <spam>
   the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #9572cd35
+# %% ../../nbs/agent/06_phrases.ipynb #4af16675
 read_table(r"""
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
+delete fr: (poubelle|corbeille|a la poubelle|a la corbeille|direction la poubelle|direction poubelle) pour {what}
+  poubelle pour le troisième => list_emails() → delete_email(ids=['16'])
 delete en: (throw|toss|chuck) {what} (away|out)
 delete en: <move> {what} (to|in|into) <trash>
   move the second one to the trash => list_emails() → delete_email(ids=['17'])
@@ -393,11 +417,15 @@ delete fr: <delete>
 delete en: <delete>
 restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir|ressors|sors|remets|remettre) {what} (de la corbeille
     |des indesirables|des spams|des archives|dans la boite de reception|dans ma boite)
+lost fr: (j' ai|on a) (jete|supprime|efface|vire|mis a la poubelle|mis a la corbeille) {lost}
+  j'ai supprimé un mail par erreur => list_emails(folder='Trash')
 restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir) {what}
   récupère le dernier mail supprimé => list_emails(folder='Trash', limit=1) → move_email(ids=['10'], folder='INBOX')
 restore en: (restore|recover|undelete|bring back|put back|take|get) {what} (from the trash|out of the trash|from the bin
     |out of the bin|from spam|out of spam|from junk|out of junk|from the archive|to the inbox|to my inbox|in the inbox
     |back in the inbox|back to the inbox)
+lost en: i [have|accidentally|just] (deleted|threw away|threw out|trashed|binned|erased|removed) {lost}
+  I deleted a message by mistake => list_emails(folder='Trash')
 restore en: (restore|recover|undelete|bring back|put back) {what}
   restore the last deleted email => list_emails(folder='Trash') → move_email(ids=['10'], folder='INBOX')
 folder_change fr: <delete> [le|mon|ce|un] (dossier|repertoire) {name}
@@ -417,7 +445,7 @@ delete en: <delete> {what}
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #406acc28
+# %% ../../nbs/agent/06_phrases.ipynb #157ce0db
 read_table(r"""
 archive fr: <archive> {what}
   archive le deuxième => list_emails() → move_email(ids=['17'], folder='Archive')
@@ -427,12 +455,17 @@ archive en: <archive> {what}
   archive the last one => list_emails() → move_email(ids=['18'], folder='Archive')
 archive fr: <archive>
 archive en: <archive>
-move fr: <move> {what} (dans|vers|sous|en|a|aux|au) [le|la|les|mon|mes|l'] [dossier] {folder}
+move fr there: <move> y {what}
+move fr there: <move> {what} (dedans|la dedans|dans ce dossier|dans ce nouveau dossier|dans le nouveau dossier|dans celui ci)
+move en there: <move> {what} (there|in there|in it|into it|to it|in that folder|into that folder|to that folder
+    |in this folder|into this folder|in the new folder|into the new folder)
+move fr: <move> {what} (dans|vers|sous|en|a|aux|au) [le|la|les|mon|mes|l'|un|une] [nouveau] [dossier] [appele|nomme
+    |intitule|qui s' appelle] {folder}
   déplace le deuxième dans Famille => list_folders() → list_emails() → move_email(ids=['17'], folder='Famille')
   mets les mails de Bob dans le dossier Famille
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
   range le dernier dans les archives => list_emails() → move_email(ids=['18'], folder='Archive')
-move en: <move> {what} (to|into|in|under) [the|my] [folder] {folder}
+move en: <move> {what} (to|into|in|under) [the|my|a] [new] [folder] [called|named] {folder}
   move the second one to Famille => list_folders() → list_emails() → move_email(ids=['17'], folder='Famille')
   put Bob's mails in Famille
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
@@ -550,7 +583,7 @@ write en: <write> {message}
   email Bob: call me => send_email(to=['bob@example.test'], subject='Call me', body='Call me.')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #07455caa
+# %% ../../nbs/agent/06_phrases.ipynb #f5626a11
 read_table(r"""
 thank fr: (remercie|remercier|remerciez) {message}
   remercie Bob pour les photos
@@ -558,6 +591,16 @@ thank fr: (remercie|remercier|remerciez) {message}
 thank en: thank {message}
   thank Carol for the invoice
     => send_email(to=['carol@club.example'], subject='Thank you for the invoice', body='Thank you for the invoice.')
+offer fr: (propose|proposer|proposez|suggere|suggerer) {message}
+  propose à Bob un rendez-vous jeudi
+    => send_email(to=['bob@example.test'], subject='Je propose un rendez-vous jeudi', body='Je propose un rendez-vous jeudi.')
+offer en: (offer|propose|suggest) {message}
+  offer Bob a meeting on Thursday
+    => send_email(to=['bob@example.test'], subject='I suggest a meeting on Thursday', body='I suggest a meeting on Thursday.')
+write fr: (relance|relancer|relancez|contacte|contacter|contactez|joins) {message}
+  relance Bob au sujet du devis
+write en: (nudge|chase|chase up|ping|contact) {message}
+  nudge Bob about the quote
 tell fr: <tell> {message}
   dis à Bob que j'arrive => send_email(to=['bob@example.test'], subject="J'arrive", body="J'arrive.")
   préviens Carol que je serai absent
@@ -577,7 +620,7 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #a7281abf
+# %% ../../nbs/agent/06_phrases.ipynb #bba2e595
 read_table(r"""
 sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis|transfere
     |adresse|fait suivre|partage) [des|du|de la|de l'|un|une|le|la|les] {what}
@@ -588,7 +631,7 @@ wrote_to fr: (qu' ai je|qu' est ce que j' ai|qu' est ce que je lui ai) (ecrit|di
   qu'ai-je écrit à Bob ? => search_emails(folder='Sent', recipient='Bob')
 wrote_to en: what (did i|have i) (write|say|send|written|said|sent) to {who}
   what did I write to Bob? => search_emails(folder='Sent', recipient='Bob')
-sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) (envoye|ecrit|repondu) {what}
+sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) [bien|deja] (envoye|ecrit|repondu) {what}
   ai-je envoyé un mail à Bob ? => search_emails(folder='Sent', recipient='Bob')
   qu'ai-je envoyé la semaine dernière ?
     => search_emails(folder='Sent', since='2026-02-23T00:00:00+01:00', before='2026-03-02T00:00:00+01:00')
@@ -596,7 +639,7 @@ sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|em
   did I send anything to Bob? => search_emails(folder='Sent', recipient='Bob')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #9f2253d5
+# %% ../../nbs/agent/06_phrases.ipynb #3628e28a
 read_table(r"""
 more fr: (la suite|suite|encore|plus|la page suivante|page suivante|montre la suite|montre en plus|montre m' en plus|voir plus
     |voir la suite|affiche la suite|les plus anciens|montre les plus anciens|plus anciens|les mails plus anciens)
@@ -606,11 +649,12 @@ more en: (more|show more|show me more|next page|the next page|older|older ones|t
   show more
 sender fr: (qui l' a envoye|qui l' a ecrit|qui a envoye ce mail|qui a ecrit ce mail|c' est de qui|de qui est ce
     |de qui est ce mail
-    |de qui vient ce mail|quelle est son adresse|son adresse)
+    |de qui vient ce mail|quelle est son adresse|son adresse|quand|c' est quand|c' etait quand|quand ca|ca date de quand
+    |de quand|de quand date t il|il date de quand|a quelle heure|recu quand)
   c'est de qui ?
 sender en: (who sent it|who sent this|who wrote it|who wrote this|who is it from|who is this from|who's it from
     |what is his address
-    |what is her address)
+    |what is her address|when|when was that|when was it|when did it come|when did it arrive|at what time|what time)
   who sent this?
 files fr: (ouvre|ouvrir|telecharge|telecharger|montre|affiche|voir|donne) [moi] (la|les|sa|ses|l'|une) (piece jointe
     |pieces jointes|pj
@@ -620,7 +664,7 @@ files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|at
   download the attachment
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #1dfd6a06
+# %% ../../nbs/agent/06_phrases.ipynb #39f29870
 read_table(r"""
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
@@ -643,7 +687,7 @@ did fr: (ai je|j' ai|as tu|est ce que j' ai) (recu|eu) (une reponse|des nouvelle
 did fr: (des nouvelles|du nouveau|un mot|une reponse|un retour|un signe) (de|d'|de la part de) {who}
   des nouvelles de Carol ? => search_emails(sender='Carol', limit=10)
 did en: (did|has|have) {who} (write|written|reply|replied|answer|answered|email|emailed|mailed|respond|responded
-    |wrote|been in touch) [to me|me|back] [yet|already|today]
+    |wrote|been in touch|get back|got back|gotten back|come back|text|texted) [to me|me|back] [yet|already|today]
   did Bob write? => search_emails(sender='Bob', limit=10)
   has Carol replied yet? => search_emails(sender='Carol', limit=10)
 did fr: (quand|c' est quand que|depuis quand) [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a
@@ -655,8 +699,12 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #a0c96afc
+# %% ../../nbs/agent/06_phrases.ipynb #02a5036c
 read_table(r"""
+read fr last: (qui m' a ecrit|qui est ce qui m' a ecrit|c' est qui qui m' a ecrit|qui a ecrit|qui ecrit) (en dernier|le dernier)
+  qui m'a écrit en dernier ? => list_emails(limit=1) → read_email(id='18')
+read en last: who (wrote|emailed|texted|mailed|contacted|wrote to) [me|to me] (last|most recently)
+  who wrote to me last? => list_emails(limit=1) → read_email(id='18')
 show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
   qui m'a écrit ? => list_emails()
 show fr: (qui m' a ecrit|qui a ecrit|qui m' ecrit|qu' ai je recu|qu' est ce que j' ai recu|j' ai recu quoi
@@ -680,6 +728,10 @@ show en: (what|which) {what} (do i have|have i got|did i get|did i receive|are t
   what unread mails do I have? => list_emails(unread_only=True)
 show fr: (liste|lister|montre|affiche)
 show en: (list|show)
+show fr: [<show>] ce (qu' il y a|qu' y a|que contient|qui est|qui se trouve) {what}
+  montre-moi ce qu'il y a dans la corbeille => list_emails(folder='Trash')
+show en: <show> what (is|i have|i've got|there is) {what}
+  show me what is in the trash => list_emails(folder='Trash')
 show fr: (quels|quelles) {what}
   quels mails ai-je reçus hier ?
     => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
@@ -690,7 +742,7 @@ show en: (what's|whats|what is there) {what}
   what's in the trash? => list_emails(folder='Trash')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #5e192703
+# %% ../../nbs/agent/06_phrases.ipynb #b64ca76d
 read_table(r"""
 find fr: <find> dans [tous] [mes|les] (mails|messages|courriels|e mails) {what}
   cherche dans mes mails la facture => search_emails(query='facture')
@@ -704,6 +756,7 @@ find fr: <find> [dans] {what}
   cherche la facture => search_emails(query='facture')
   trouve les messages à propos du budget => search_emails(query='budget')
   où est le mail sur les photos ? => search_emails(query='photos')
+find en: where (did|do|have) {what} (go|gone|went)
 find en: <find> {what}
   find mails from Bob => search_emails(sender='Bob')
   search for mails about the budget since last week
@@ -753,22 +806,33 @@ name en: {what}
   inbox => list_emails(folder='INBOX')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #9f147926
+# %% ../../nbs/agent/06_phrases.ipynb #df1ef945
 COURTESY = r"""
 bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et|and|puis|so|now|well|maintenant|gk|assistant
 |s' il te plait|s' il vous plait|stp|svp|please|merci de|veuillez|je te prie de|kindly|just
-|dis moi|dites moi|tell me|yo|si possible|if possible|serait il possible de|est il possible de|c' est possible de|on peut|peut on
+|dis moi|dites moi|tell me|yo|si possible|if possible|serait il possible de|est il possible de|c' est possible de
+|on peut|peut on
 |(?:est ce que )?(?:tu peux|vous pouvez|tu pourrais|vous pourriez)|peux tu|pouvez vous|pourrais tu|pourriez vous|saurais tu
 |veux tu|voulez vous|il faut(?: que tu)?|j' ai besoin d(?:e|')
 |(?:je |j' )(?:voudrais|aimerais|veux|souhaite|souhaiterais|aimerai|dois|peux)(?: bien)?(?: que tu| que vous| savoir)?
-|can you|could you|would you|will you|can i|could i|may i|i want(?: you)? to|i would like(?: to)?|i'd like(?: to)?|i need(?: to)?
+|can you|could you|would you|will you|can i|could i|may i|i want(?: you)? to|i would like(?: to)?|i'd like(?: to)?
+|i need(?: to)?
+|comment (?:je fais|je peux faire|faire|on fait|puis je faire) pour(?= (?:repondre|ecrire|envoyer|transferer|lire
+|ouvrir|voir|trouver) )
+|how (?:do|can) i(?= (?:reply|answer|respond|write|send|forward|read|open|see|find) )
+|wesh|dear|mon petit|ma petite|ma chere|mon cher|mon chou|cherie?|darling|love|dude|bro|mate|man|frere|vas y(?= \S)|allez|tiens
+|ecoute|excuse moi|excusez moi|pardon|sorry|excuse me|je suis en galere|vite|quick|hurry up|oh|ah|ben|bah|hum
+|c' est qui(?= qui m' a)
 |i wanna|i'd love to|can we|could we|i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
 """
 COURTESY_FRONT = re.compile(rf"^(?:{COURTESY.replace(chr(10), '')}) +(?=\S)")
 PLEASE_BACK = re.compile(
     r" (?:s' il te plait|s' il vous plait|stp|svp|please|pls|plz|je te prie|je vous prie|si possible|if possible|if you can)$"
 )
-THANKS_BACK = re.compile(r" (?:merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein)$")
+THANKS_BACK = re.compile(
+    r" (?:merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein"
+    r"|lol|mdr|haha|dear|love|mate|bro)$"
+)
 
 
 def without_courtesy(words: Words, thanks: bool = False) -> Words:

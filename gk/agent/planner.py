@@ -49,7 +49,7 @@ def read_turns(messages: Sequence[Message]) -> list[Turn]:
                 turns[-1].results.append((call, message))
     return turns
 
-# %% ../../nbs/agent/11_planner.ipynb #3f980b40
+# %% ../../nbs/agent/11_planner.ipynb #e65babbc
 ON_ONE = ("read_email", "reply_email", "forward_email", "summarize_thread")
 CHANGES = ("delete_email", "move_email", "flag_email")
 
@@ -58,6 +58,7 @@ def look_back(turns: Sequence[Turn], situation: Situation) -> Scene:
     """What the conversation has shown so far."""
     scene, seen = Scene(situation), {}
     for turn in turns:
+        scene = replace(scene, waiting=any(result.outcome == "waiting" for _, result in turn.results))
         for number, (call, result) in enumerate(turn.results):
             for item in items_in(result):
                 seen[item.id] = item
@@ -73,6 +74,9 @@ def look_back(turns: Sequence[Turn], situation: Situation) -> Scene:
 def _after(scene: Scene, call: ToolCall, result: Message, seen: dict[str, Item], last: bool) -> Scene:
     """The scene after one call."""
     items = items_in(result)
+    named = call.args.get("name" if call.name == "create_folder" else "folder")
+    if named and call.name in ("create_folder", "move_email", "list_emails"):
+        scene = replace(scene, folder=str(named))
     if call.name in ("list_emails", "search_emails") and last:
         return replace(scene, shown=tuple(items), focus=items[0] if len(items) == 1 else None, listing=call)
     if call.name in SENDING:
@@ -168,7 +172,7 @@ def _fallback(situation: Situation) -> Language:
     """The language of the page, when the words do not tell."""
     return "fr" if situation.language.lower().startswith("fr") else "en"
 
-# %% ../../nbs/agent/11_planner.ipynb #152827df
+# %% ../../nbs/agent/11_planner.ipynb #a08846bd
 @dataclass(frozen=True)
 class Understood:
     """A turn as the planner sees it."""
@@ -206,7 +210,7 @@ def _decide(turns: Sequence[Turn], situation: Situation, before: Understood | No
     request = request or understand(turn.text, scene)
     if request is None:
         voice = Voice(language_of(read_words(turn.text[:500]), _fallback(scene.situation)), situation.now)
-        return Understood(None, not_understood(turn.text, voice), voice)
+        return Understood(None, not_understood(turn.text, voice, scene.people), voice)
     voice = Voice(request.language, situation.now)
     return Understood(request, run(Job(request, scene, voice), turn.results), voice)
 

@@ -6,10 +6,11 @@
 __all__ = ['Plan', 'Lookup', 'Purpose', 'UNTOUCHED', 'MANY', 'ME', 'PLANS', 'SENDING', 'Question', 'Reply', 'Said', 'Job',
            'checked', 'items_in', 'more_in', 'mail_call', 'Found', 'find', 'singular', 'find_otherwise', 'usual',
            'which', 'this_one', 'unambiguous', 'one', 'fetched', 'nth', 'at_place', 'neighbour', 'several', 'sure',
-           'recipients', 'somebody', 'settle', 'plan', 'courtesy', 'helping', 'showing', 'continuing', 'reading',
-           'counting', 'news', 'heard_from', 'summing_up', 'who_sent', 'attached', 'deleting', 'nothing', 'emptying',
-           'filing', 'moving_to', 'restoring', 'moving', 'flagging', 'folders', 'making_folder', 'undoing', 'body_of',
-           'sent', 'replying', 'forwarding', 'subject_of', 'writing', 'not_understood', 'run']
+           'recipients', 'somebody', 'settle', 'plan', 'courtesy', 'agreeing', 'possible', 'helping', 'showing',
+           'continuing', 'reading', 'counting', 'news', 'lost', 'heard_from', 'summing_up', 'who_sent', 'attached',
+           'deleting', 'nothing', 'emptying', 'filing', 'moving_to', 'restoring', 'moving', 'flagging', 'folders',
+           'making_folder', 'undoing', 'body_of', 'sent', 'replying', 'forwarding', 'subject_of', 'writing',
+           'not_understood', 'run']
 
 # %% ../../nbs/agent/10_plans.ipynb #2932083f
 import re
@@ -199,7 +200,7 @@ def unambiguous(job: Job, name: str, items: Sequence[Item]) -> Item:
                   f"this “{plain(name)}” does not write from a known address. Is it this message?")  # fmt: skip
     return newest(items)
 
-# %% ../../nbs/agent/10_plans.ipynb #625e9164
+# %% ../../nbs/agent/10_plans.ipynb #e1c76c01
 def one(
     job: Job,
     target: Target,
@@ -212,7 +213,9 @@ def one(
     wanted, shown = target.wanted, job.scene.shown
     if target.head in ("next", "previous"):
         return neighbour(job, 1 if target.head == "next" else -1)
-    if target.head == "this" or (target.head == "one" and not wanted.narrows and not wanted.folder):
+    other = bool(wanted.sender or wanted.query) and not (job.scene.focus and fits(job.scene.focus, wanted))
+    described = target.head == "this" and other  # "ce mail de la banque", and another one is open
+    if (target.head == "this" and not described) or (target.head == "one" and not wanted.narrows and not wanted.folder):
         return this_one(job)
     if target.head == "place" and not wanted.narrows:
         return (yield from at_place(job, target.places[0] if target.places else 1, wanted))
@@ -225,7 +228,7 @@ def one(
         return unambiguous(job, wanted.sender, fitting) if purpose == "answer" else newest(fitting)
     return (yield from fetched(job, target, purpose))
 
-# %% ../../nbs/agent/10_plans.ipynb #c64a7c52
+# %% ../../nbs/agent/10_plans.ipynb #861142cd
 def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, Message, Item]:
     """The one mail, looked up in the mailbox."""
     wanted = target.wanted
@@ -236,7 +239,10 @@ def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, M
         found = yield from find(job, wanted, 10)
         items = found.items if purpose == "read" else usual(found.items, wanted)
     if not items:
-        raise job.stop(listed(job.voice, [], wanted, False), listed(job.voice, [], wanted, False))
+        none = listed(job.voice, [], wanted, False)
+        offer = purpose == "change"  # the way on: from a list, by number
+        raise job.stop(none + " « Liste mes mails », puis un numéro, le trouve aussi." * offer,
+                       none + " “List my mail” and then a number finds it too." * offer)  # fmt: skip
     if target.head == "oldest":
         return min(items, key=lambda i: i.date.timestamp() if i.date else 0.0)
     if target.head == "place":
@@ -376,8 +382,8 @@ def plan(*intents: str) -> Callable[[Callable[[Job], Plan]], Callable[[Job], Pla
 
     return add
 
-# %% ../../nbs/agent/10_plans.ipynb #f350b4d0
-@plan("hello", "thanks", "bye", "yes", "no", "attach", "folder_change", "marks")
+# %% ../../nbs/agent/10_plans.ipynb #51ee13c3
+@plan("hello", "thanks", "bye", "attach", "folder_change", "marks", "two")
 def courtesy(job: Job) -> Plan:
     """Small talk, and what cannot be done yet."""
     name = job.scene.situation.me.name.split(" ")[0]
@@ -385,9 +391,8 @@ def courtesy(job: Job) -> Plan:
         "hello": (f"bonjour {name} ! Que puis-je faire ?", f"hello {name}, what can I do?".replace(" ,", ",")),
         "thanks": ("avec plaisir.", "you are welcome."),
         "bye": ("à bientôt.", "see you soon."),
-        "yes": ("il n'y a rien à confirmer ici. Un envoi s'approuve sur sa carte.",
-                "there is nothing to confirm here. A message is approved on its card."),
-        "no": ("d'accord.", "all right."),
+        "two": ("cela fait deux demandes. Une à la fois, s'il vous plaît : la première d'abord.",
+                "that is two requests. One at a time, please: the first one first."),
         "attach": ("je ne sais pas encore joindre un fichier. Je peux transférer un message avec ses pièces jointes.",
                    "I cannot attach a file yet. I can forward a message with its attachments."),
         "marks": ("je ne sais pas chercher par étoile, ni les messages déjà lus, ni « sauf ». Je sais chercher les non lus,"
@@ -399,7 +404,40 @@ def courtesy(job: Job) -> Plan:
     return job.says(*(text.replace("  ", " ") for text in texts[job.request.intent]))
     yield  # pragma: no cover  a plan is a generator, also one without a call
 
-# %% ../../nbs/agent/10_plans.ipynb #43a550f5
+# %% ../../nbs/agent/10_plans.ipynb #4deb4814
+@plan("yes", "no")
+def agreeing(job: Job) -> Plan:
+    """Yes and no outside a question, and while a card waits."""
+    if job.request.intent == "yes" and job.scene.waiting:
+        return job.says("rien n'est encore fait : cela s'approuve sur la carte, pas en paroles.",
+                        "nothing is done yet: it is approved on its card, not in words.")  # fmt: skip
+    if job.request.intent == "yes":
+        return job.says("il n'y a rien à confirmer ici. Un envoi s'approuve sur sa carte.",
+                        "there is nothing to confirm here. A message is approved on its card.")  # fmt: skip
+    if job.scene.waiting:
+        return job.says("d'accord, rien n'a été envoyé ni changé. La carte peut être refusée.",
+                        "all right, nothing was sent or changed. The card can be refused.")  # fmt: skip
+    return job.says("d'accord.", "all right.")
+    yield  # pragma: no cover
+
+# %% ../../nbs/agent/10_plans.ipynb #249d866b
+def possible(examples: Sequence[str], people: Sequence[Person]) -> list[str]:
+    """The examples with names that are known; those about a newsletter only where one writes."""
+    names = list(dict.fromkeys(first for p in people if (first := p.name.partition(" ")[0]) != p.name))  # not "Maman", "Trains"
+    if not names:
+        return list(examples)
+    others = [name for name in names if name not in ("Bob", "Carol")] or names
+    found: list[str] = []
+    for example in examples:
+        if "newsletter" in example and not match_people("newsletter", people).exact:
+            continue
+        for number, stock in enumerate(("Bob", "Carol")):
+            if stock not in names:
+                example = example.replace(stock, others[number % len(others)])
+        found.append(re.sub(r"\bde (?=[AEIOUÉÈ])", "d'", re.sub(r"\b([Qq])ue (?=[AEIOUÉÈ])", r"\1u'", example)))
+    return found
+
+# %% ../../nbs/agent/10_plans.ipynb #6c29873b
 @plan("help")
 def helping(job: Job) -> Plan:
     """What can be asked, by example."""
@@ -410,8 +448,9 @@ def helping(job: Job) -> Plan:
     examples_en = ("list my mail", "read the second one", "find mails from Bob since last week", "how many unread mails?",
                    "reply to Bob that I'll be late", "write to Carol about the meeting: see you Monday",
                    "archive the mails from the newsletter", "summarize the thread with Bob")  # fmt: skip
-    return job.says("voici des exemples de ce qu'on peut me demander :\n\n" + "\n".join(f"- {e}" for e in examples_fr),
-                    "here are examples of what you can ask:\n\n" + "\n".join(f"- {e}" for e in examples_en))  # fmt: skip
+    fr, en = ("\n".join(f"- {e}" for e in possible(e, job.scene.people)) for e in (examples_fr, examples_en))
+    return job.says(f"voici des exemples de ce qu'on peut me demander :\n\n{fr}",
+                    f"here are examples of what you can ask:\n\n{en}")  # fmt: skip
     yield  # pragma: no cover
 
 # %% ../../nbs/agent/10_plans.ipynb #7287f10e
@@ -473,7 +512,7 @@ def reading(job: Job) -> Plan:
     text = one_mail(job.voice, opened)
     return Reply(capital(text) + ".")
 
-# %% ../../nbs/agent/10_plans.ipynb #68230360
+# %% ../../nbs/agent/10_plans.ipynb #f94296a9
 @plan("count")
 def counting(job: Job) -> Plan:
     """How many: one question to the index, or a search that is counted."""
@@ -492,14 +531,26 @@ def counting(job: Job) -> Plan:
 
 @plan("news")
 def news(job: Job) -> Plan:
-    """What is new is what is unread."""
+    """What is new is what is unread; what is urgent only the person can tell."""
     result = checked(job, (yield ToolCall("list_emails", {"unread_only": True})))
     items = items_in(result)
     if not items:
         return job.says("rien de nouveau.", "nothing new.")
-    return Reply(listed(job.voice, items, Wanted(unread=True), more_in(result)))
+    unread = listed(job.voice, items, Wanted(unread=True), more_in(result))
+    if job.request.value == "urgent":
+        return job.says(f"je ne sais pas juger de ce qui presse. {unread}", f"I cannot judge what is urgent. {unread}")
+    return Reply(unread)
 
-# %% ../../nbs/agent/10_plans.ipynb #f301347b
+
+@plan("lost")
+def lost(job: Job) -> Plan:
+    """Thrown away by mistake: the Trash, and how to get it back."""
+    result = checked(job, (yield ToolCall("list_emails", {"folder": "Trash"})))
+    said = listed(job.voice, items_in(result), Wanted(folder="Trash"), more_in(result))
+    hint = job.voice(" « Récupère le 1 » le remet à sa place.", " “Restore 1” puts it back.") if items_in(result) else ""
+    return Reply(said + hint)
+
+# %% ../../nbs/agent/10_plans.ipynb #b58b2f53
 @plan("did")
 def heard_from(job: Job) -> Plan:
     """Whether somebody wrote, and when last."""
@@ -517,7 +568,9 @@ def heard_from(job: Job) -> Plan:
 
 @plan("summary")
 def summing_up(job: Job) -> Plan:
-    """An exchange, message by message: who, when and the first words."""
+    """An exchange, message by message: who, when and the first words. Of unread mail from many, the list."""
+    if job.request.target and job.request.target.many and job.request.target.wanted.only_when:
+        return (yield from showing(replace(job, request=replace(job.request, intent="show"))))
     item = yield from one(job, job.request.target or Target("this"))
     result = checked(job, (yield ToolCall("summarize_thread", {"id": item.id})))
     rows = (result.structured or {}).get("items") or () if isinstance(result.structured, Mapping) else ()
@@ -615,11 +668,13 @@ def restoring(job: Job) -> Plan:
     """Back to the inbox, from the Trash or the junk folder."""
     return (yield from moving_to(job, "INBOX"))
 
-# %% ../../nbs/agent/10_plans.ipynb #a1904bcd
+# %% ../../nbs/agent/10_plans.ipynb #7159b2de
 @plan("move")
 def moving(job: Job) -> Plan:
     """To a folder by its name; one that does not exist is made after a question."""
     name = job.request.name
+    if not name:
+        return job.says("dans quel dossier ?", "which folder?")
     if name in FOLDERS.values():
         return (yield from (deleting(job) if name == "Trash" else moving_to(job, name)))
     result = checked(job, (yield ToolCall("list_folders")))
@@ -676,13 +731,15 @@ def making_folder(job: Job) -> Plan:
     quoted = job.voice.quote(job.request.name)
     return job.says(f"le dossier {quoted} est créé.", f"the folder {quoted} is there.")
 
-# %% ../../nbs/agent/10_plans.ipynb #b99ad9f4
+# %% ../../nbs/agent/10_plans.ipynb #c7c23c7c
 SENDING = ("send_email", "reply_email", "forward_email")
 
 
 @plan("undo")
 def undoing(job: Job) -> Plan:
     """Take the last move, deletion or flag back, as far as it can be."""
+    if job.scene.waiting:
+        return (yield from agreeing(replace(job, request=replace(job.request, intent="no"))))
     change = job.scene.last_change
     if not change:
         return job.says("il n'y a rien à annuler.", "there is nothing to undo.")
@@ -793,10 +850,10 @@ def writing(job: Job) -> Plan:
             args[field_] = [p.address for p in copies]
     return sent(job, (yield ToolCall("send_email", args)))
 
-# %% ../../nbs/agent/10_plans.ipynb #4796aefb
-def not_understood(text: str, voice: Voice) -> Reply:
+# %% ../../nbs/agent/10_plans.ipynb #bfa85564
+def not_understood(text: str, voice: Voice, people: Sequence[Person] = ()) -> Reply:
     """Three things to say instead."""
-    lines = "\n".join(f"- {example}" for example in nearest(text, voice.language))
+    lines = "\n".join(f"- {example}" for example in possible(nearest(text, voice.language, 6), people)[:3])
     return Reply(voice(f"Je n'ai pas compris. Voici ce que je sais faire de plus proche :\n\n{lines}",
                        f"I did not understand. The nearest things I can do are:\n\n{lines}"))  # fmt: skip
 

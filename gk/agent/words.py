@@ -120,7 +120,7 @@ def quotations(
     found = (match.span(match.lastindex) for match in begun if match.lastindex)
     return [(end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())) for start, end in found]
 
-# %% ../../nbs/agent/01_words.ipynb #6603f038
+# %% ../../nbs/agent/01_words.ipynb #516f2eec
 SHORTHAND = {
     short: full
     for full, shorts in {
@@ -131,13 +131,15 @@ SHORTHAND = {
         "pour": "pr", "dans": "ds", "avec": "ac", "demain": "2main dem1", "beaucoup": "bcp",
         "y a": "y'a ya", "t il": "t'il", "please": "pls plz pleaz", "you": "u", "your": "ur",
         "tomorrow": "tmrw tmr tomoz", "give me": "gimme gimmie",
-        "let me": "lemme", "want to": "wanna", "what is": "wats wots", "show me": "showme", "because": "cuz",
+        "let me": "lemme", "supprime": "supp suppr", "je suis": "jsuis chuis", "je ne": "jne", "can't": "cant",
+        "je trouve": "jtrouve", "je veux": "jveux", "je peux": "jpeux",
+        "want to": "wanna", "what is": "wats wots", "show me": "showme", "because": "cuz",
     }.items()
     for short in shorts.split()
 }  # fmt: skip
 SHORTHAND |= {"g": "j' ai", "c": "c' est"}
 SHORT_FORM = re.compile(
-    r"(?<![^ ])(?:g(?= (?:un|une|des|du|de|recu|eu|pas|rien|quoi|combien|besoin)\b)|c(?= (?:quoi|koi|kwa|de qui|du spam)\b)"
+    r"(?<![^ ])(?:g(?= (?:un|une|des|du|de|recu|eu|pas|rien|quoi|combien|besoin)\b)|c(?= (?:quoi|koi|kwa|de qui|qui|du spam)\b)"
     r"|ma(?= (?:ecrit|repondu|envoye|dit)\b)"
     rf"|(?:{'|'.join(sorted(SHORTHAND.keys() - {'g', 'c', 'ma'}, key=len, reverse=True))})(?![^ ]))"
 )
