@@ -384,12 +384,12 @@ def _approval(event: dict[str, Any], language: str) -> Iterator[str]:
     yield f"? {event['name']}"
     yield from (f"  {line}" for line in "\n".join(line for line in lines if line).splitlines())
 
-# %% ../nbs/faces/03_cli.ipynb #04dc8084
+# %% ../nbs/faces/03_cli.ipynb #407b45f8
 class _Terminal:
     """Shows the events of one request to a person."""
 
-    def __init__(self) -> None:
-        self.language = _language()
+    def __init__(self, language: str = "en") -> None:
+        self.language = language  # of the request, which need not be the terminal's
         self.result: dict[str, Any] = {}  # the latest; shown with the answer, because those before it were only looked up
         self.waiting = False  # for a yes
 
@@ -432,7 +432,7 @@ def ask(
     if not asyncio.run(_ask(config, data, clock, zone, who, " ".join(text), as_json, yes, go_on)):
         raise typer.Exit(1)
 
-# %% ../nbs/faces/03_cli.ipynb #1fd3be66
+# %% ../nbs/faces/03_cli.ipynb #d9b5e0db
 async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float], zone: tzinfo | None, who: str, text: str,
                as_json: bool, yes: bool, go_on: str | None) -> bool:
     """One request and its events; False if it ended in an error."""
@@ -444,7 +444,7 @@ async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float
             conversation = await office.conversations.get(account, go_on) if go_on else await office.conversations.create(account)
         except NotFound as error:
             raise CommandError(f"--continue {go_on}: {account.address} has no such conversation") from error
-        well, terminal = True, _Terminal()
+        well, terminal = True, _Terminal(await office.assistant.language(conversation.id, text, _language()))
         said = office.assistant.say(account, conversation.id, text, terminal.language, approve_untainted=yes)
         async for found in said:
             event = {"type": found.type, **found.payload, "conversation": conversation.id}

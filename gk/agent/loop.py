@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'NOTES', 'T', 'MAX_ANSWER', 'MAX_CALLS', 'ACTIONS', 'Play', 'CallResult', 'PreparedCall', 'Tools', 'Limits',
-           'words', 'both', 'spoken', 'local_now', 'Assistant', 'when_free', 'passing', 'Work', 'opened', 'Response',
-           'within', 'respond', 'finally_closed', 'Failed', 'result', 'perform', 'problem_of', 'same', 'times', 'known',
-           'runs', 'refuses', 'card_of', 'asks', 'make', 'run', 'ask_for', 'answer', 'stop', 'Ending', 'closing',
-           'living', 'play', 'Answer', 'carry_out', 'go_on', 'refuse', 'approve', 'typed_on']
+           'words', 'both', 'spoken', 'spoken_in', 'local_now', 'Assistant', 'when_free', 'passing', 'Work', 'opened',
+           'Response', 'within', 'respond', 'finally_closed', 'Failed', 'result', 'perform', 'problem_of', 'same',
+           'times', 'known', 'runs', 'refuses', 'card_of', 'asks', 'make', 'run', 'ask_for', 'answer', 'stop', 'Ending',
+           'closing', 'living', 'play', 'Answer', 'carry_out', 'go_on', 'refuse', 'approve', 'typed_on']
 
 # %% ../../nbs/agent/14_loop.ipynb #c3f33391
 import asyncio
@@ -107,12 +107,21 @@ def both(note: Note) -> dict[str, str]:
     """A sentence in both languages, as a card wants it."""
     return {"fr": note.fr, "en": note.en}
 
-# %% ../../nbs/agent/14_loop.ipynb #6864c0f5
+# %% ../../nbs/agent/14_loop.ipynb #e6fde60e
 def spoken(text: str, language: str | None) -> str:
     """The language of a request, or the page's."""
     return language_of(read_words(text[:500]), "fr" if (language or "").lower().startswith("fr") else "en")
 
-# %% ../../nbs/agent/14_loop.ipynb #8e827073
+
+def spoken_in(told: Iterable[Told], language: str | None = None) -> str:
+    """The language of the latest request that tells, or the page's."""
+    said = [turn.user.payload for turn in told][-20:]
+    language = language or next((str(user["language"]) for user in reversed(said) if user.get("language")), None)
+    for user in said:
+        language = spoken(str(user.get("text", "")), language)
+    return spoken("", language)
+
+# %% ../../nbs/agent/14_loop.ipynb #5630ae1d
 def local_now() -> datetime:
     """The time here, with its zone."""
     return datetime.now().astimezone()
@@ -141,6 +150,10 @@ class Assistant:
         turn = await when_free(self, conversation, lambda: begin(self.conversations, conversation, text, language or ""))
         async for event in play(self, account, turn, run, language, approve_untainted):
             yield event
+
+    async def language(self, conversation: str, text: str = "", language: str | None = None) -> str:
+        """What a request is answered in: its own language, then the conversation's, then the page's or the terminal's."""
+        return spoken(text, spoken_in(tell(await self.conversations.after(conversation, 0)), language))
 
     async def decide(
         self,
@@ -216,14 +229,13 @@ class Work:
         foreign = [tool.description for tool in self.tools if OTHERS in tool.name]
         return policy_context(self.told, self.contacts, self.own, typed, foreign)
 
-# %% ../../nbs/agent/14_loop.ipynb #6cc520c3
+# %% ../../nbs/agent/14_loop.ipynb #9a23657f
 async def opened(assistant: Assistant, account: Account, turn: Turn, language: str | None, standing: bool) -> Work:
     """Everything a turn needs, from the events and the registry."""
     told = tell(await assistant.conversations.after(turn.conversation, 0))
     mine = next(i for i, t in enumerate(told) if turn.number in (t.number, *(e.number for e in t.events)))
     told = told[: mine + 1]  # what was said after this turn is not part of its story
-    said = told[-1].user.payload
-    language = language or str(said.get("language", "")) or spoken(str(said.get("text", "")), None)
+    language = spoken_in(told, language)
     tools, contacts, own = await asyncio.gather(
         assistant.registry.tools(account), assistant.registry.contacts(account), assistant.registry.own(account))  # fmt: skip
     people = tuple(Person(c.name, c.address) for c in contacts)
@@ -426,7 +438,7 @@ async def stop(work: Work, key: str, **values: object) -> Event:
     """End the turn at a limit, in words."""
     return await work.add("answer", {"text": words(key, work.language, **values), "limit": key})
 
-# %% ../../nbs/agent/14_loop.ipynb #99fa77fa
+# %% ../../nbs/agent/14_loop.ipynb #35300867
 @dataclass
 class Ending:
     """How a turn ends."""
@@ -466,7 +478,7 @@ async def closing(ending: Ending) -> AsyncIterator[None]:
     except Exception as error:
         await ending.explain(error)
     except BaseException:  # cancelled, or the listener has gone
-        await ending.add("done", reason="interrupted")
+        await ending.add("done", reason="stopped")
         raise
     finally:
         metrics.assistant_turns.labels(ending.outcome).inc()
@@ -511,7 +523,7 @@ async def play(
     for event in ending.events:
         yield event
 
-# %% ../../nbs/agent/14_loop.ipynb #eb9e2abb
+# %% ../../nbs/agent/14_loop.ipynb #d74ed3f9
 @dataclass(frozen=True)
 class Answer:
     """What the person answered to a card."""
@@ -527,7 +539,7 @@ async def carry_out(assistant: Assistant, account: Account, conversation: str, s
     store = assistant.conversations
     found = await store.approval(conversation, said.approval)
     if found and found.status == "pending" and said.approved and said.args is not None:
-        looked = await assistant.registry.prepare(account, found.tool, said.args)
+        looked = await assistant.registry.prepare(account, found.tool, said.args, await assistant.language(conversation))
         if looked.error:
             yield await store.append(conversation, "error", {"text": looked.error.text, "kind": "card"})
             return

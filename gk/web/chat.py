@@ -93,7 +93,7 @@ async def tell_of_failure(parts: Parts, watchers: Watchers, conversation: str, e
     except Exception:  # the storage itself is what failed: the person is told all the same
         watchers.show(conversation, Event(0, "error", problem))
 
-# %% ../../nbs/web/09_chat.ipynb #fa10c30f
+# %% ../../nbs/web/09_chat.ipynb #e9bf5027
 class Runs:
     """The requests that the assistant is working on in this process."""
 
@@ -131,6 +131,18 @@ class Runs:
         finally:
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
+
+    async def cancel(self, conversation: str) -> bool:
+        """Stop the request that is worked on, because the person says so; False if nothing of it runs in this process."""
+        task = self._tasks.get(conversation)
+        if task is None:
+            return False
+        task.cancel()
+        await asyncio.wait([task])
+        events = await self._parts.conversations.after(conversation, 0)
+        if not events or events[-1].payload.get("reason") != "stopped":  # it had not begun: its words go back to the composer
+            self.watchers.show(conversation, Event(0, "error", {"text": in_both("stopped")}))
+        return True
 
     async def stop(self) -> None:
         """Cancel what still runs: the server is stopping."""
@@ -330,7 +342,7 @@ async def feed(chat: ChatSocket) -> None:
         finally:
             stop()
 
-# %% ../../nbs/web/09_chat.ipynb #bd838e34
+# %% ../../nbs/web/09_chat.ipynb #316753c2
 async def receive(chat: ChatSocket) -> None:
     """Pass requests on, until the browser goes away."""
     viewer = chat.visit.viewer
@@ -359,6 +371,9 @@ async def receive(chat: ChatSocket) -> None:
                 )  # fmt: skip
                 if not known:
                     await refuse("error_404")
+            elif message["type"] == "stop":
+                if not await chat.runs.cancel(chat.conversation) and chat.busy():
+                    await refuse("not_here")
         except Busy:
             await refuse("still_working")
         except (ValueError, KeyError, TypeError, RecursionError):

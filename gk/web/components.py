@@ -51,7 +51,7 @@ def styles() -> Shown:
     sheet = files("gk.web").joinpath("static/gk.css").read_text("utf-8")
     return Shown(h.style[Markup(sheet)])  # noqa: S704  our own file
 
-# %% ../../nbs/web/01_components.ipynb #49234844
+# %% ../../nbs/web/01_components.ipynb #77b10898
 ICONS = {
     "inbox": "M4 13h4l1.5 3h5L16 13h4M4 13l2-7a2 2 0 0 1 2-1.5h8a2 2 0 0 1 2 1.5L20 13v5a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2z",
     "sent": "M21 3 10 14M21 3l-6.5 18-4.5-7-7-4.5z",
@@ -67,6 +67,7 @@ ICONS = {
     "check": "M5 12.5l4.5 4.5L19 7.5",
     "close": "M6 6l12 12M18 6 6 18",
     "up": "M12 19V5M6 11l6-6 6 6",
+    "stop": "M7.5 7.5h9v9h-9z",
     "back": "M15 5l-7 7 7 7",
     "down": "M6 9l6 6 6-6",
     "plus": "M12 5v14M5 12h14",
@@ -583,7 +584,7 @@ def _decided_card(approval: Mapping[str, Any], viewer: Viewer, state: str) -> El
         text and h.details[h.summary[viewer("details")], h.div(".gk-plain")[str(text)]],
     ]
 
-# %% ../../nbs/web/01_components.ipynb #6b9a814b
+# %% ../../nbs/web/01_components.ipynb #877f9611
 LONGEST_REQUEST = 20_000  # characters of one request to the assistant
 
 
@@ -599,13 +600,16 @@ def greeting(name: str, viewer: Viewer, suggestions: Sequence[str]) -> Element:
 
 
 def composer(target: str, viewer: Viewer, token: str, text: str = "") -> Element:
-    """Where one types. Enter sends; without script the button does."""
+    """Where one types. Enter sends; without script the button does. While the assistant works, another button stops it."""
     return h.form("#ask-form.gk-composer", method="post", action=target, autocomplete="off")[
         h.input(type="hidden", name="csrf", value=token),
         h.label(".gk-unseen", for_="ask")[viewer("ask_label")],
         h.textarea("#ask", name="text", rows="1", maxlength=str(LONGEST_REQUEST), placeholder=viewer("ask"),
                    aria_describedby="ask-hint")[text],
-        h.button(".gk-send", type="submit", title=viewer("send"))[icon("up"), unseen(viewer("send"))],
+        h.button("#send.gk-send", type="submit", title=viewer("send"))[icon("up"), unseen(viewer("send"))],
+        h.button("#stop.gk-send.gk-stop", type="button", title=f"{viewer('stop')} (Esc)", hidden=True)[
+            icon("stop"), unseen(viewer("stop"))
+        ],
         h.span("#ask-hint.gk-unseen")[viewer("ask_hint")],
     ]
 

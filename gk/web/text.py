@@ -129,7 +129,7 @@ _DONE = {
     "forward_request": ("Forward this mail to ", "Transfère ce mail à "),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #8eb7b892
+# %% ../../nbs/web/00_text.ipynb #01016b0d
 _ASSISTANT = {
     "ask": ("Ask…", "Demandez…"),
     "ask_label": ("Your request", "Votre demande"),
@@ -141,6 +141,10 @@ _ASSISTANT = {
     "you": ("You", "Vous"),
     "assistant": ("Assistant", "Assistant"),
     "working": ("Working…", "En cours…"),
+    "stop": ("Stop", "Arrêter"),
+    "stopped": ("Stopped. What was already done stays done.", "Arrêté. Ce qui était déjà fait le reste."),
+    "not_here": ("Another program works on this; it cannot be stopped from here.",
+                 f"Un autre programme s’en occupe{_N}; on ne peut pas l’arrêter d’ici."),
     "details": ("Details", "Détails"),
     "failed": ("This did not work", "Cela n’a pas marché"),
     "no_results": ("No message.", "Aucun message."),

@@ -15,6 +15,7 @@ export class Chat extends EventTarget {
     this.id = log.dataset.conversation;
     this.after = Number(log.dataset.after);
     this.tries = 0;
+    this.working = false; // somebody works on this conversation
     this.waiting = null; // what was sent and is not yet seen in the conversation
     this.connect();
     new ResizeObserver(() => this.log.scrollTop === this.followed && this.follow()).observe(log);
@@ -104,9 +105,24 @@ export class Chat extends EventTarget {
     if (near) this.follow();
   }
 
+  /** While the assistant works, the button that sends is the one that stops. */
   busy(busy) {
+    this.working = busy;
     find("#working").hidden = !busy;
     this.log.setAttribute("aria-busy", String(busy));
+    const focused = this.form.contains(document.activeElement);
+    find("#send").hidden = busy;
+    find("#stop").hidden = !busy;
+    if (focused) this.box.focus();
+  }
+
+  stop() {
+    this.send({ type: "stop" });
+  }
+
+  /** What the person said last. */
+  get last() {
+    return [...this.log.querySelectorAll(".gk-turn-user .gk-bubble")].at(-1)?.textContent ?? "";
   }
 
   /** What the conversation is called, once it has begun: from then on it has an address, and a row in the menu. */

@@ -20,6 +20,14 @@ chat.addEventListener("mail", () => {
   later = setTimeout(refresh, 150); // several changes at once are one look
 });
 
+/** Puts words into the composer, to go on from there. */
+function write(text) {
+  box.value = text;
+  box.dispatchEvent(new Event("input"));
+  box.focus();
+  box.setSelectionRange(text.length, text.length);
+}
+
 function say(text) {
   if (chat.say(text)) box.value = "";
   box.focus();
@@ -30,11 +38,25 @@ form.addEventListener("submit", (event) => {
   say(event.submitter?.name === "say" ? event.submitter.value : box.value);
 });
 
+// Enter sends; in an empty composer the up arrow brings back what was said last.
 box.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  form.requestSubmit();
+  if (event.shiftKey || event.isComposing) return;
+  if (event.key === "Enter") {
+    event.preventDefault();
+    form.requestSubmit();
+  } else if (event.key === "ArrowUp" && !box.value && chat.last) {
+    event.preventDefault();
+    write(chat.last);
+  }
 });
+
+// Escape stops the assistant before it closes anything else, except a menu that is open.
+find("#stop").addEventListener("click", () => chat.stop());
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || !chat.working || find(".menu[open]")) return;
+  event.stopPropagation();
+  chat.stop();
+}, { capture: true });
 
 // The composer grows with its text; browsers that cannot do it by style alone get help.
 if (!CSS.supports("field-sizing", "content")) {
@@ -50,9 +72,7 @@ document.addEventListener("click", (event) => {
   if (!start || event.metaKey || event.ctrlKey) return;
   event.preventDefault();
   view("conversation");
-  box.value = start.dataset.ask;
-  box.focus();
-  box.setSelectionRange(box.value.length, box.value.length);
+  write(start.dataset.ask);
 });
 
 // Approve or refuse. Enter in a field approves nothing: only the button does.
