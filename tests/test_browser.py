@@ -12,6 +12,9 @@ import pytest
 import pytest_asyncio
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
+from gk.agent.loop import Assistant
+from gk.agent.model import Chunk
+
 if os.environ.get("REQUIRE_PEERS") == "1":
     import playwright.async_api as playwright
 else:
@@ -471,3 +474,39 @@ async def test_signing_out_in_another_tab_closes_this_one(site, window):
     await other.locator(".menu-account summary").click()
     await other.get_by_role("button", name="Se déconnecter").click()
     await expect(page.locator("#password")).to_be_visible()
+
+
+class Slow:
+    """A model that begins an answer and does not come to its end."""
+
+    async def respond(self, *about: Any) -> AsyncIterator[Chunk]:
+        yield Chunk(text="Je réfléchis")
+        yield Chunk(text=", encore")
+        await asyncio.Event().wait()
+
+
+async def test_a_button_and_escape_stop_the_assistant_and_up_brings_back_the_request(site, window):
+    office = site.office
+    office.__dict__["assistant"] = Assistant(Slow(), office.registry, office.conversations, office.settings.agent, office.now)
+    page = (alice := await window()).page
+    await alice.sign_in()
+    box, send = page.locator("#ask"), page.locator("#send")
+    stop = page.get_by_role("button", name="Arrêter")
+    await expect(stop).to_be_hidden()
+    for number, press in enumerate((stop.click, lambda: page.keyboard.press("Escape")), 1):
+        if number == 1:
+            await page.get_by_role("list", name="Suggestions").get_by_role("button", name="liste mes mails").click()
+        else:
+            await box.press("ArrowUp")
+            await expect(box).to_have_value("liste mes mails")
+            await box.press("Enter")
+        await expect(stop).to_be_visible()
+        await expect(send).to_be_hidden()
+        await press()
+        await expect(page.locator("#log").get_by_text("Arrêté.")).to_have_count(number)
+        await expect(stop).to_be_hidden()
+        await expect(send).to_be_visible()
+        await expect(box).to_be_focused()
+    await box.fill("à moitié")
+    await box.press("ArrowUp")
+    await expect(box).to_have_value("à moitié")

@@ -105,6 +105,31 @@ async def with_card(office: Office, *after: Any) -> tuple[Assistant, str, Event]
     return assistant, talk.id, next(e for e in events if e.type == "approval")
 
 
+async def test_the_language_of_a_turn_is_that_of_its_request_then_of_the_conversation_then_of_the_page(office: Office) -> None:
+    talk = await office.conversations.create(ALICE)
+    assistant = office.assistant("Un.", "Deux.", "Three.", "Four.")
+    for text in ("liste mes mails", "2", "list my mail", "2"):
+        await all_of(assistant.say(ALICE, talk.id, text, language="en" if "liste" in text else None))
+    prompts = [messages[0].text for messages, _ in assistant.model.asked]  # type: ignore[attr-defined]
+    assert ["French" in prompt for prompt in prompts] == [True, True, False, False]
+    fresh = await office.conversations.create(ALICE)
+    assert await assistant.language(fresh.id, "2", "fr-CA") == "fr" and await assistant.language(fresh.id, "2") == "en"
+
+
+async def test_an_error_about_a_changed_card_is_in_the_language_of_the_conversation(office: Office) -> None:
+    assistant, talk, card = await with_card(office)
+    asked: list[str] = []
+    look = office.registry.prepare
+
+    async def prepare(person: Account, name: str, args: Mapping[str, Any], language: str = "en") -> Any:
+        asked.append(language)
+        return await look(person, name, args, language)
+
+    office.registry.prepare = prepare  # type: ignore[method-assign]
+    await all_of(assistant.decide(ALICE, talk, card.payload["id"], True, {"id": "no such mail", "body": "x"}))
+    assert asked == ["fr"]
+
+
 # an ordinary turn
 
 

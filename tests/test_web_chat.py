@@ -9,6 +9,8 @@ import pytest
 import pytest_asyncio
 from web_office import ALICE, BOB, Client, Site, web_office
 
+from gk.agent.conversation import begin
+from gk.agent.model import Chunk
 from gk.core.database import StorageFull
 
 CLAIRE = "claire@example.test"
@@ -146,3 +148,41 @@ async def test_a_full_disk_is_named_to_whoever_asked(site, monkeypatch):
         monkeypatch.setattr(site.office.conversations.database, "write", full)
         await socket.send(type="say", text="help")
         assert "disk" in (await socket.until(type="refused"))["html"]
+
+
+class Endless:
+    """A model that begins an answer and does not come to its end."""
+
+    async def respond(self, *about):
+        yield Chunk(text="Let me")
+        yield Chunk(text=" think")
+        await asyncio.Event().wait()
+
+
+async def test_a_stop_ends_the_turn_and_the_conversation_says_so(tmp_path):
+    async with web_office(tmp_path, Endless()) as site:
+        client = await site.client(ALICE)
+        conversation = await client.conversation()
+        async with client.socket(conversation) as socket:
+            await socket.until(type="ready")
+            await socket.send(type="stop")  # nothing runs: nothing happens
+            await socket.send(type="say", text="hello")
+            await socket.until(type="token")
+            await socket.send(type="stop")
+            end = await socket.until(type="turn", kind="done")
+            assert "Stopped." in end["html"]
+            await socket.until(type="busy", busy=False)
+            await socket.send(type="say", text="and now?")  # the conversation goes on
+            await socket.until(type="token")
+        _, _, page = await client.ask("GET", f"/?c={conversation}")
+        assert "Stopped." in page
+
+
+async def test_what_runs_in_another_program_is_not_said_to_be_stopped(site):
+    client = await site.client(ALICE)
+    talk = await site.office.conversations.create(site.alice)
+    await begin(site.office.conversations, talk.id, "hello")
+    async with client.socket(talk.id) as socket:
+        await socket.until(type="ready")
+        await socket.send(type="stop")
+        assert "Another program" in (await socket.until(type="refused"))["html"]
