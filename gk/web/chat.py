@@ -342,7 +342,7 @@ async def feed(chat: ChatSocket) -> None:
         finally:
             stop()
 
-# %% ../../nbs/web/09_chat.ipynb #316753c2
+# %% ../../nbs/web/09_chat.ipynb #2e8e7a98
 async def receive(chat: ChatSocket) -> None:
     """Pass requests on, until the browser goes away."""
     viewer = chat.visit.viewer
@@ -371,9 +371,8 @@ async def receive(chat: ChatSocket) -> None:
                 )  # fmt: skip
                 if not known:
                     await refuse("error_404")
-            elif message["type"] == "stop":
-                if not await chat.runs.cancel(chat.conversation) and chat.busy():
-                    await refuse("not_here")
+            elif message["type"] == "stop" and not await chat.runs.cancel(chat.conversation) and chat.busy():
+                await refuse("not_here")
         except Busy:
             await refuse("still_working")
         except (ValueError, KeyError, TypeError, RecursionError):
