@@ -241,3 +241,21 @@ async def test_a_symbolic_link_in_the_maildir_leads_nowhere(office, tmp_path):
     os.symlink("/etc/passwd", home / "new" / "1.M1P1.evil")
     await mailboxes.sync.mailbox(inbox.id)
     assert (await mailboxes.folders.status(inbox.id)).messages == 0
+
+
+def test_a_file_is_read_to_its_end_whatever_the_index_thinks_of_its_length(tmp_path, monkeypatch):
+    """An editor made it longer or shorter, it has bare line feeds, or the kernel gives less than was asked for."""
+    whole = bytes(range(256)) * 20
+    file = tmp_path / "mail"
+    file.write_bytes(whole)
+    read, asked = os.read, []
+    monkeypatch.setattr(os, "read", lambda handle, count: asked.append(count) or read(handle, min(count, 999)))
+    for size in (None, 0, 1, 998, 5000, 5119, 5120, 5121, 9000):
+        assert maildir.read(file, size=size) == whole
+        for limit in (0, 1, 999, 1000, 5119, 5120, 5121):
+            assert maildir.read(file, limit, size) == whole[:limit]
+    monkeypatch.setattr(os, "read", lambda handle, count: asked.append(count) or read(handle, count))
+    monkeypatch.setattr(os, "fstat", None)
+    asked.clear()
+    assert maildir.read(file, size=5120) == whole
+    assert asked == [5121]  # one call, and no question how long it is

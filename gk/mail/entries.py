@@ -334,7 +334,7 @@ def move_rows(
     )
     return pairs
 
-# %% ../../nbs/mail/08_entries.ipynb #a3306bbd
+# %% ../../nbs/mail/08_entries.ipynb #0648a008
 class MessageGone(MailboxError):
     "The message has been deleted"
 
@@ -347,7 +347,7 @@ def read_files(
     "The messages with CR LF; None where the file is not there"
     found: list[bytes | None] = []
     for name, size in files:
-        data = maildir.read(f"{home}/{name}", limit)
+        data = maildir.read(f"{home}/{name}", limit, size)
         # as long as the message with CR LF: then it has no bare LF, and looking for one would cost as much as reading did
         found.append(data if data is None or len(data) == size else maildir.crlf(data))
     return found

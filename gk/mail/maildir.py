@@ -8,7 +8,7 @@ __all__ = ['LETTERS', 'OWN', 'crlf', 'NO_LINK', 'THREADS', 'OPEN_FILES', 'STALE'
            'stage', 'write_durably', 'File', 'show', 'discard', 'stage_all', 'publish_all', 'link_all', 'read', 'scan',
            'find', 'rename_all', 'sweep']
 
-# %% ../../nbs/mail/06_maildir.ipynb #98c2afa9
+# %% ../../nbs/mail/06_maildir.ipynb #444f5222
 import contextlib
 import errno
 import fcntl
@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, wait
 from enum import IntFlag
@@ -328,10 +329,11 @@ def link_all(
         discard(File(target, new, b"") for new in done)
         raise
 
-# %% ../../nbs/mail/06_maildir.ipynb #10dfb8e2
+# %% ../../nbs/mail/06_maildir.ipynb #5d7452db
 def read(
     path: Path | str,  # of a message file
     limit: int | None = None,  # octets that are enough; None: all
+    size: int | None = None,  # octets it should have, which may be wrong; None: not known
 ) -> bytes | None:
     "The bytes of a file, None when it is not there (any more)"
     try:
@@ -339,15 +341,16 @@ def read(
     except FileNotFoundError:
         return None
     try:
-        size = os.fstat(handle).st_size if limit is None else min(limit, os.fstat(handle).st_size)
-        data = os.read(handle, size)
-        if len(data) < size:  # the kernel gives at most 2 GB at once, a signal may cut it shorter
-            pieces, size = [data], size - len(data)
-            while size > 0 and (piece := os.read(handle, min(size, 1 << 20))):
-                pieces.append(piece)
-                size -= len(piece)
-            data = b"".join(pieces)
-        return data
+        likely = os.fstat(handle).st_size if size is None else size
+        most = sys.maxsize if limit is None else limit
+        data = os.read(handle, min(most, likely + 1))
+        if len(data) in (likely, most):
+            return data
+        pieces, left = [data], most - len(data)  # of another length, or more than the kernel gives at once (2 GB): to its end
+        while left > 0 and (piece := os.read(handle, min(left, 1 << 20))):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
     finally:
         os.close(handle)
 
