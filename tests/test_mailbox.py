@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from storage_worker import prepare
 
 from gk.core.database import Database
-from gk.mail import maildir
+from gk.mail import mailbox, maildir
 from gk.mail.folders import check_name, parents
 from gk.mail.mailbox import (
     BadName,
@@ -263,6 +264,44 @@ async def test_bare_newlines_are_served_with_crlf_and_sizes_agree(mailboxes):
     for entry in view.entries:
         data = await mailboxes.bodies.raw(entry, inbox)
         assert data == b"Subject: a\r\n\r\nb\r\n" and entry.size == len(data)
+
+
+def left_behind(number: int) -> str:
+    """The name of a file whose writer, a process of ours, was killed."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    return f"new/17953831{number:02}.M952448P{gone.pid}N{number}X6b68e8.gk"
+
+
+async def test_kill_9_between_file_and_row_is_found_again_though_nothing_stirs(mailboxes, monkeypatch):
+    """APPEND was not acknowledged, but the mail is here: it is adopted once its writer is known to be gone."""
+    monkeypatch.setattr(mailbox, "WATCH", 0.0)
+    monkeypatch.setattr(mailbox, "UNRIPE", 0.0)
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    home = mailboxes.storage.path(inbox)
+    maildir.make(home)
+    (home / left_behind(1)).write_bytes(mail())
+    await mailboxes.watch.look()
+    assert (await mailboxes.folders.status(inbox.id)).messages == 0, "too early to say"
+    monkeypatch.setattr(mailbox, "ABANDONED", -1)
+    for _ in range(500):  # a comparison that took long is not repeated at once
+        await mailboxes.watch.look()
+        if (await mailboxes.folders.status(inbox.id)).messages:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it was not looked at again")
+
+
+async def test_kill_9_in_the_middle_of_a_copy_leaves_no_second_message(mailboxes, monkeypatch):
+    monkeypatch.setattr(mailbox, "ABANDONED", -1)
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    entry = await mailboxes.ingest.append(inbox.id, mail())
+    home = mailboxes.storage.path(inbox)
+    (file,) = (home / "new").iterdir()
+    os.link(file, home / left_behind(2))
+    await mailboxes.sync.mailbox(inbox.id)
+    assert list((home / "new").iterdir()) == [file] and (await mailboxes.folders.status(inbox.id)).messages == 1
+    assert await mailboxes.bodies.raw(entry, inbox) == mail()
 
 
 async def test_append_from_a_file_may_lose_the_file_afterwards(mailboxes, tmp_path):

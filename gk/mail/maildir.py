@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'OWN', 'crlf', 'NO_LINK', 'THREADS', 'OPEN_FILES', 'STALE', 'Flag', 'Name', 'parse_name', 'file_name',
-           'renamed', 'delivery_name', 'queue_id_of', 'unique_name', 'sync_folder', 'make_folder', 'spread', 'make',
-           'stage', 'write_durably', 'File', 'show', 'discard', 'stage_all', 'publish_all', 'link_all', 'read', 'scan',
-           'find', 'rename_all', 'sweep']
+           'renamed', 'delivery_name', 'queue_id_of', 'unique_name', 'writer_lives', 'sync_folder', 'make_folder',
+           'spread', 'make', 'stage', 'write_durably', 'File', 'show', 'discard', 'stage_all', 'publish_all',
+           'link_all', 'read', 'scan', 'find', 'rename_all', 'sweep']
 
 # %% ../../nbs/mail/06_maildir.ipynb #444f5222
 import contextlib
@@ -84,9 +84,10 @@ def renamed(
     base, _, others = parse_name(filename)
     return file_name(base, flags, others, fresh=filename.startswith("new/"))
 
-# %% ../../nbs/mail/06_maildir.ipynb #ed240246
+# %% ../../nbs/mail/06_maildir.ipynb #4f41a6b2
 OWN = ".gk"  # the third part of a base name is a host by tradition; here it says who wrote the file
 _DELIVERY = re.compile(r"\d+\.M\d+Q(\d+)R(\d+)\.gk")
+_WRITTEN = re.compile(r"\d+\.M\d+P(\d+)N\d+X[0-9a-f]+\.gk")
 _counter = itertools.count()
 
 
@@ -107,13 +108,29 @@ def queue_id_of(
     match = _DELIVERY.fullmatch(base)
     return int(match[1]) if match else None
 
-# %% ../../nbs/mail/06_maildir.ipynb #18299e64
+# %% ../../nbs/mail/06_maildir.ipynb #4754ba40
 def unique_name(
     now: float,  # unix seconds
 ) -> str:
     "A base name that nobody else has had"
     seconds, micros = divmod(round(now * 1_000_000), 1_000_000)
     return f"{seconds}.M{micros}P{os.getpid()}N{next(_counter)}X{secrets.token_hex(3)}{OWN}"
+
+
+def writer_lives(
+    base: str,  # of a `Name`
+) -> bool:
+    "Whether the process that chose this name may still be at work on the file"
+    match = _WRITTEN.fullmatch(base)
+    if match is None:
+        return True  # not a name of that kind: we cannot know
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 # %% ../../nbs/mail/06_maildir.ipynb #3fbfade2
 crlf = with_crlf  # for those who know files and no MIME
