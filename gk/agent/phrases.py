@@ -664,7 +664,7 @@ files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|at
   download the attachment
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #39f29870
+# %% ../../nbs/agent/06_phrases.ipynb #1260c2e9
 read_table(r"""
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
@@ -678,7 +678,7 @@ from en: what (did|does|has) {who} (say|write|want|said|written|wrote|send|sent|
 from en: what (did|does|has) {who} (say|write|said|written|wrote|reply|replied|think) [me|to me|back] {more}
   what did Bob say about the photos? => search_emails(query='photos', sender='Bob', limit=10) → read_email(id='15')
 did fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|a t il|a t elle|m' a|a) [deja|enfin|bien] (ecrit
-    |repondu|envoye un mail|envoye un message)
+    |repondu|envoye un mail|envoye un message) [quand]
   est-ce que Bob m'a écrit ? => search_emails(sender='Bob', limit=10)
   Carol a-t-elle répondu ? => search_emails(sender='Carol', limit=10)
 did fr: (ai je|j' ai|as tu|est ce que j' ai) (recu|eu) (une reponse|des nouvelles|un mail|un message

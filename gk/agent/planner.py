@@ -49,7 +49,7 @@ def read_turns(messages: Sequence[Message]) -> list[Turn]:
                 turns[-1].results.append((call, message))
     return turns
 
-# %% ../../nbs/agent/11_planner.ipynb #e65babbc
+# %% ../../nbs/agent/11_planner.ipynb #21d96487
 ON_ONE = ("read_email", "reply_email", "forward_email", "summarize_thread")
 CHANGES = ("delete_email", "move_email", "flag_email")
 
@@ -58,7 +58,8 @@ def look_back(turns: Sequence[Turn], situation: Situation) -> Scene:
     """What the conversation has shown so far."""
     scene, seen = Scene(situation), {}
     for turn in turns:
-        scene = replace(scene, waiting=any(result.outcome == "waiting" for _, result in turn.results))
+        if turn.results:  # a turn of mere words leaves the card where it is
+            scene = replace(scene, waiting=any(result.outcome == "waiting" for _, result in turn.results))
         for number, (call, result) in enumerate(turn.results):
             for item in items_in(result):
                 seen[item.id] = item

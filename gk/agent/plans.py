@@ -228,7 +228,7 @@ def one(
         return unambiguous(job, wanted.sender, fitting) if purpose == "answer" else newest(fitting)
     return (yield from fetched(job, target, purpose))
 
-# %% ../../nbs/agent/10_plans.ipynb #861142cd
+# %% ../../nbs/agent/10_plans.ipynb #71f02876
 def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, Message, Item]:
     """The one mail, looked up in the mailbox."""
     wanted = target.wanted
@@ -240,7 +240,7 @@ def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, M
         items = found.items if purpose == "read" else usual(found.items, wanted)
     if not items:
         none = listed(job.voice, [], wanted, False)
-        offer = purpose == "change"  # the way on: from a list, by number
+        offer = purpose == "change" and not wanted.folder  # the way on: from a list, by number
         raise job.stop(none + " « Liste mes mails », puis un numéro, le trouve aussi." * offer,
                        none + " “List my mail” and then a number finds it too." * offer)  # fmt: skip
     if target.head == "oldest":

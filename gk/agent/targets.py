@@ -84,7 +84,7 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-# %% ../../nbs/agent/05_targets.ipynb #ac935b45
+# %% ../../nbs/agent/05_targets.ipynb #0f2e52c9
 MARKS = _compiled(
     r"(?![\w'])",
     ("unread", r"""(?:que (?:je n' ai|j' ai) |qui (?:ne )?sont |jamais )?(?:(?:pas|jamais) (?:encore )?|non )(?:lu|vu|ouvert)e?s?
@@ -113,7 +113,8 @@ MARKS = _compiled(
     ("noise", r"i received|i was sent|i' ve (?:got|received)|i have received"),
     ("noise", r"i have|i got|i' ve|do i have|have i got|are there|that (?:are|were|is)|which (?:are|were)|are|is"),
     ("noise", r"anything|something|stuff|quelque chose|qqch|qqc|des choses|pour moi|for me|dans ma boite(?: mail)?"),
-    ("noise", r"en cours|pas finis|non termines|a finir|unfinished|in progress|have|for me"),
+    ("noise", r"en cours|pas finis|non termines|a finir|qui restent?|restants?|left|remaining|still"),
+    ("noise", r"unfinished|in progress|have|for me"),
     ("noise", r"svp|stp|s' il te plait|s' il vous plait|please|thanks"),
 )  # fmt: skip
 SEVERAL = "|".join(word for word in COUNTS if word not in ("un", "une", "one"))
