@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from mcp.server import MCPServer
+from starlette.middleware.gzip import GZipMiddleware
 
 from gk.agent.loop import Assistant
 from gk.agent.model import ScriptedModel, ToolCall
@@ -294,6 +295,43 @@ async def test_a_server_over_http_with_its_token(http: tuple[str, list[str]], cl
     refused = await call(other, "nothing", word="gk")
     assert refused.is_error
     assert "gk is a word" in (await call(other, "look_up", word="gk")).text, "a refusal is no failure of the connection"
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["long", "compressed"])
+async def test_an_answer_over_http_without_end_ends_the_call_not_us(
+    compressed: bool, closing: Callable[[Other], Other], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON past the bound, and JSON that would unpack past it; the next call on the same connection is answered."""
+    monkeypatch.setattr(others, "MAX_LINE", 20_000)
+    server = MCPServer("flood", log_level="ERROR")
+
+    @server.tool()
+    def say(octets: int) -> str:
+        "Say a lot."
+        return "x" * octets
+
+    plain = server.streamable_http_app(json_response=True)
+    app = GZipMiddleware(plain, minimum_size=20_000) if compressed else plain
+
+    async def forced(scope: Any, receive: Any, send: Any) -> None:
+        """A server that compresses although nobody asked."""
+        if scope["type"] == "http":
+            headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+            scope = {**scope, "headers": [*headers, (b"accept-encoding", b"gzip")]}
+        await app(scope, receive, send)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    web = uvicorn.Server(uvicorn.Config(forced, log_level="error"))
+    serving = asyncio.create_task(web.serve(sockets=[listener]))
+    other = closing(other_servers({"flood": ToolServer(url=f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", seconds=10)})[0])
+    try:
+        assert await listed(other) == ["flood__say"]
+        assert (await call(other, "say", octets=30_000)).is_error
+        assert not (await call(other, "say", octets=3)).is_error
+    finally:
+        await other.close()
+        web.should_exit = True
+        await serving
 
 
 # in the office

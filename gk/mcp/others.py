@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['log', 'SEPARATOR', 'NAME', 'MAX_TOOLS', 'MAX_SCHEMA', 'MAX_DESCRIPTION', 'MAX_TEXT', 'MAX_LINE', 'GOODBYE', 'Connect',
            'OPEN_SECONDS', 'LONGEST_PAUSE', 'PATIENCE', 'FRESH', 'Tool', 'ToolResult', 'described', 'result_of',
-           'offered', 'as_strangers', 'end', 'program', 'take', 'give', 'client_of', 'Link', 'said_no', 'Other',
-           'other_servers']
+           'offered', 'as_strangers', 'end', 'program', 'take', 'give', 'bounded', 'bound', 'client_of', 'Link',
+           'said_no', 'Other', 'other_servers']
 
-# %% ../../nbs/mcp/03_others.ipynb #189e1f1b
+# %% ../../nbs/mcp/03_others.ipynb #50cc7acb
 import asyncio
 import json
 import os
 import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ from ..core.config import ToolServer
 from .policy import digest_of
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from mcp.client import Client
     from mcp.types import CallToolResult, InputRequiredResult
     from mcp.types import Tool as ToolDescription
@@ -186,7 +187,40 @@ async def give(process: asyncio.subprocess.Process, leaving: Any, arriving: Any)
             await process.stdin.drain()
     arriving.close()
 
-# %% ../../nbs/mcp/03_others.ipynb #d158a558
+# %% ../../nbs/mcp/03_others.ipynb #4216763a
+async def bounded(body: AsyncIterable[bytes], limit: int) -> AsyncIterator[bytes]:
+    "The same octets, until there are too many"
+    from httpx2 import StreamError
+
+    octets = 0
+    async for part in body:
+        octets += len(part)
+        if octets > limit:
+            raise StreamError(f"an answer of more than {limit} octets")
+        yield part
+
+
+async def bound(response: "Response") -> None:
+    "See that this answer has an end; a stream of events has its own bounds"
+    from httpx2 import AsyncByteStream, StreamError
+
+    class Bounded(AsyncByteStream):
+        def __init__(self, whole: AsyncByteStream):
+            self._whole = whole
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return bounded(self._whole, MAX_LINE)
+
+        async def aclose(self) -> None:
+            await self._whole.aclose()
+
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise StreamError("an answer that is compressed")
+    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        assert isinstance(response.stream, AsyncByteStream)
+        response.stream = Bounded(response.stream)
+
+# %% ../../nbs/mcp/03_others.ipynb #25faa125
 def client_of(
     settings: ToolServer,  # [mcp.servers.NAME]
 ) -> "Client":
@@ -197,7 +231,9 @@ def client_of(
     if settings.command:
         return Client(program(settings.command, settings.environment), read_timeout_seconds=settings.seconds)
     token = settings.token.get_secret_value()
-    http = create_mcp_http_client(headers={"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    http = create_mcp_http_client(headers=headers)
+    http.event_hooks = {"response": [bound]}
     return Client(streamable_http_client(settings.url, http_client=http), read_timeout_seconds=settings.seconds)
 
 # %% ../../nbs/mcp/03_others.ipynb #dc4f1c14
