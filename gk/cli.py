@@ -413,7 +413,7 @@ class _Terminal:
         elif kind == "error":
             _say(f"gk: {_spoken(event.get('text', ''), self.language)}", sys.stderr)
 
-# %% ../nbs/faces/03_cli.ipynb #6c7a423d
+# %% ../nbs/faces/03_cli.ipynb #12b13fb6
 @app.command("ask")
 def ask(
     text: Annotated[list[str], typer.Argument(help="The request, in French or English.")],
@@ -428,6 +428,8 @@ def ask(
     """Ask the assistant."""
     if not " ".join(text).strip():
         raise CommandError("say what you want, such as: gk ask --as you@example.org \"list my mail\"")
+    if any("\ud800" <= letter <= "\udfff" for letter in " ".join([*text, go_on or ""])):  # octets that were no UTF-8
+        raise CommandError("this is not text; the request must be UTF-8")
     clock, zone = _clock(now)
     if not asyncio.run(_ask(config, data, clock, zone, who, " ".join(text), as_json, yes, go_on)):
         raise typer.Exit(1)

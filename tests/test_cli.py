@@ -88,6 +88,8 @@ def test_a_person_from_beginning_to_end(house):
     (["ask", "--as", "nobody@example.test", "bonjour"], "gk user list"),
     (["ask", "--as", "alice@example.test", "--now", "yesterday", "bonjour"], "--now yesterday"),
     (["ask", "--as", "alice@example.test", "--continue", "nonsense", "bonjour"], "no such conversation"),
+    (["ask", "--as", "alice@example.test", "\udcff\udcfe"], "not text"),
+    (["ask", "--as", "alice@example.test", "--continue", "\udcff", "bonjour"], "not text"),
     (["mcp", "--as", "nobody@example.test"], "gk user list"),
     (["ask", "--as", "alice@example.test", " "], "say what you want"),
     (["token", "add", "--as", "alice@example.test", "--days", "-1"], "--days -1"),
