@@ -72,7 +72,10 @@ class Client:
 
     def __init__(self, site: Site, language: str) -> None:
         self.site, self.token = site, ""
-        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Accept-Language": language})
+        self.session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Accept-Language": language},
+            timeout=aiohttp.ClientTimeout(total=90),  # aiohttp's own is five minutes: longer than a test may take
+        )
 
     async def ask(
         self, method: str, path: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, **more: Any
