@@ -348,10 +348,10 @@ async def test_without_scripts(site, window):
     page = (alice := await window(java_script_enabled=False)).page
     await alice.sign_in()
     await page.fill("#ask", "liste mes mails")
-    await page.locator(".gk-send").click()
+    await page.locator("#send").click()
     await expect(page.locator("#log .gk-cards > li")).to_have_count(3)
     await page.fill("#ask", "réponds à Bob que j'arrive demain")
-    await page.locator(".gk-send").click()
+    await page.locator("#send").click()
     await page.locator("form.gk-approval").get_by_role("button", name="Envoyer").click()
     await expect(page.locator(".gk-is-decided")).to_be_visible()
     await arrived(site, 1)
