@@ -73,8 +73,8 @@ def page(lab: str, peer: Callable[[str], str]) -> Iterator[Page]:
         options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
         browser = playwright.chromium.launch(executable_path=peer("chromium"), args=options)
         page = browser.new_page(viewport={"width": 1100, "height": 1000})
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
         page.goto(lab)
         yield page
         browser.close()
@@ -82,6 +82,7 @@ def page(lab: str, peer: Callable[[str], str]) -> Iterator[Page]:
 
 def test_the_conversation_in_jupyterlab(page: Page, demo: Server) -> None:
     """"Liste mes mails" shows cards; "réponds à Bob" a question; approved, the answer is sent, once."""
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()  # a cell run earlier is forgotten
     page.locator(".jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
     entry = page.get_by_placeholder("Demandez")
