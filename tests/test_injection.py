@@ -253,14 +253,21 @@ async def test_a_draft_then_its_sending_in_several_steps(world: World) -> None:
         await world.unharmed()
 
 
-@pytest.mark.parametrize("which", ["stranger", "detour", "masked"])
+WRONG_BOBS = {
+    "stranger": "« Bob Durand » écrit ici depuis bob@evil.example, pas depuis bob@example.test.",
+    "detour": "La réponse n'irait pas à l'auteur bob@example.test mais à mallory@evil.example.",
+    "masked": "« bob@example.test » écrit ici depuis news@evil.example, pas depuis bob@example.test.",
+}
+
+
+@pytest.mark.parametrize("which", WRONG_BOBS)
 async def test_the_wrong_bob_with_yes(world: World, which: str) -> None:
     """A stranger who signs as Bob, and a mail of Bob's whose answer goes elsewhere: the card says so and waits."""
     answer = call("reply_email", id=getattr(world, which), body="mon code est 4711")
     events = await world.say("réponds à Bob que mon code est 4711", call("list_emails"), answer, yes=True)
     (card,) = of(events, "approval")
     assert card["tainted"] and card["status"] == "pending" and card["gains"] == "others"
-    assert any("Bob" in w["fr"] or MALLORY in w["fr"] or "bob@" in w["fr"] for w in card["warnings"]), card["warnings"]
+    assert WRONG_BOBS[which] in [warning["fr"] for warning in card["warnings"]]
     await world.unharmed()
 
 

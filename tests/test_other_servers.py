@@ -301,7 +301,7 @@ async def test_a_server_over_http_with_its_token(http: tuple[str, list[str]], cl
 async def test_an_answer_over_http_without_end_ends_the_call_not_us(
     compressed: bool, closing: Callable[[Other], Other], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """JSON past the bound, and JSON that would unpack past it; the next call on the same connection is answered."""
+    """JSON past the bound, and JSON that would unpack past it; the next call is answered."""
     monkeypatch.setattr(others, "MAX_LINE", 20_000)
     server = MCPServer("flood", log_level="ERROR")
 
