@@ -78,6 +78,7 @@ class Window:
         await self.page.fill("#password", PASSWORD)
         await self.page.keyboard.press("Enter")
         await self.page.locator("#ask").wait_for()
+        await self.page.wait_for_load_state()  # before the scripts are there, links and keys do what a page without scripts does
 
     async def say(self, text: str) -> None:
         """Says it, and waits until the assistant has finished."""
