@@ -240,8 +240,10 @@ async def test_at_360_px_nothing_is_cut_off(site, window):
 async def test_by_keyboard_alone(site, window):
     page = (alice := await window()).page
     await page.goto(site.url)
+    await expect(page.locator("#email")).to_be_focused()
     await page.keyboard.type(ALICE)
     await page.keyboard.press("Tab")
+    await expect(page.locator("#password")).to_be_focused()
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
     await page.locator("#ask").wait_for()
