@@ -134,19 +134,24 @@ async def listed_cards(cell: Cell, mail: Mail, event: Event) -> "Node":
     insides = {letter.id: h.fragment[mail_text(letter, cell.viewer)] for letter in mails}
     return h.div(".gk-turn")[mail_cards(mails, cell.viewer, insides)]
 
-# %% ../nbs/faces/04_notebook.ipynb #29509921
+# %% ../nbs/faces/04_notebook.ipynb #e6c10e2f
 class Tasks:
     """What runs in the notebook's loop."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()  # of the cells
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, coroutine: Any) -> "asyncio.Task[Any]":
         """Run something beside the cells."""
-        task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(coroutine)
+        task: asyncio.Task[Any] = self._loop.create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
+
+    def start_from_click(self, coroutine: Any) -> None:
+        """The same for a widget's callback: JupyterLab may call it in another thread, with a loop of its own."""
+        self._loop.call_soon_threadsafe(self.start, coroutine)
 
     async def stop(self) -> None:
         """End everything that runs."""
@@ -236,13 +241,13 @@ async def turn(cell: Cell, events: AsyncIterator[Event], shown: Callable[[], Awa
     finally:
         cell.busy(False)
 
-# %% ../nbs/faces/04_notebook.ipynb #5819d916
+# %% ../nbs/faces/04_notebook.ipynb #24d021a0
 class NotebookChat:
     """A conversation in a cell. `say` and `decide` can also be called from code."""
 
     def __init__(self, office: Office, address: str, conversation: str | None = None, language: str = "en") -> None:
         self.office, self.cell, self.tasks = office, Cell(office, language), Tasks()
-        when_typed(self.cell, lambda text: self.tasks.start(self.say(text)))
+        when_typed(self.cell, lambda text: self.tasks.start_from_click(self.say(text)))
         self._ipython_display_ = self.cell._ipython_display_
         self._opening = self.tasks.start(self._open(address, conversation))
 
@@ -257,7 +262,7 @@ class NotebookChat:
         return place
 
     async def _refresh(self, place: Seat) -> None:
-        await refresh(self.cell, place, lambda *answer: self.tasks.start(self.decide(*answer)))
+        await refresh(self.cell, place, lambda *answer: self.tasks.start_from_click(self.decide(*answer)))
 
     async def _follow(self, place: Seat) -> None:
         with self.office.hub.subscribe(f"conversation:{place.conversation.id}") as changes:

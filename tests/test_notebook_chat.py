@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gk import notebook
-from gk.notebook import Seat, refresh
+from gk.notebook import Seat, Tasks, refresh
 
 EVENTS = [SimpleNamespace(number=number, type="tool_result" if number == 2 else "answer", payload={}) for number in (1, 2, 3)]
 
@@ -52,3 +52,21 @@ async def test_cards_are_shown_though_their_letters_cannot_be_read(monkeypatch: 
     page, place = cell(), seat()
     await refresh(page, place, lambda *answer: None)
     assert page.shown == [1, 2, 3] and place.seen == 3
+
+
+async def test_what_is_clicked_in_another_thread_runs_in_the_loop_of_the_cells() -> None:
+    """JupyterLab gives widgets' messages to a subshell: a thread with a loop of its own, in which our locks and tasks have no place."""
+    here, found = asyncio.get_running_loop(), asyncio.Event()
+    tasks, loops = Tasks(), []
+
+    async def say() -> None:
+        loops.append(asyncio.get_running_loop())
+        found.set()
+
+    async def click() -> None:
+        tasks.start_from_click(say())
+
+    await asyncio.to_thread(asyncio.run, click())
+    await asyncio.wait_for(found.wait(), 5)
+    await tasks.stop()
+    assert loops == [here]
