@@ -55,7 +55,7 @@ async def test_cards_are_shown_though_their_letters_cannot_be_read(monkeypatch: 
 
 
 async def test_what_is_clicked_in_another_thread_runs_in_the_loop_of_the_cells() -> None:
-    """JupyterLab gives widgets' messages to a subshell: a thread with a loop of its own, in which our locks and tasks have no place."""
+    """JupyterLab gives widgets' messages to a subshell: a thread with a loop of its own, where our locks have no place."""
     here, found = asyncio.get_running_loop(), asyncio.Event()
     tasks, loops = Tasks(), []
 
