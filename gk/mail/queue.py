@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPOOL_BYTES', 'SPOOL_SUFFIX', 'CLAIM_BYTES', 'FARTHEST', 'RETRY_MINUTES', 'FINAL', 'HISTORY_DAYS', 'log', 'Spool',
            'Submission', 'insert', 'QueuedRecipient', 'Queued', 'claim', 'Result', 'next_attempt', 'settle', 'status',
-           'next_due', 'Outcome', 'history', 'take_up', 'retry', 'forget', 'SpoolFolder', 'settled', 'Queue']
+           'next_due', 'Outcome', 'history', 'take_up', 'forget', 'SpoolFolder', 'settled', 'Queue']
 
 # %% ../../nbs/mail/12_queue.ipynb #8858029d
 import asyncio
@@ -276,7 +276,7 @@ def history(
     query, chosen = ("= ?", [queue_id]) if queue_id is not None else ("> 0", [])
     return [Outcome(*row) for row in reader.driver.execute(_HISTORY.format(query), (*chosen, limit))]
 
-# %% ../../nbs/mail/12_queue.ipynb #ae4234b2
+# %% ../../nbs/mail/12_queue.ipynb #2c45aed6
 HISTORY_DAYS = 30  # settled messages are remembered so long
 
 
@@ -289,16 +289,6 @@ def take_up(
     count = tx.driver.execute(again, (now,)).rowcount
     kept = tx.driver.execute("SELECT spool FROM queue WHERE status = 'pending' AND spool IS NOT NULL")
     return count, {row[0] for row in kept}
-
-
-def retry(
-    tx: Transaction,
-    now: float,  # unix seconds
-) -> int:
-    "Everything that waits is due now; how many recipients"
-    tx.notify("queue")
-    query = "UPDATE queue_recipient SET next_attempt = ? WHERE status = 'pending' AND next_attempt > ?"
-    return tx.driver.execute(query, (now, now)).rowcount
 
 
 def forget(
@@ -368,7 +358,7 @@ def settled(
     query = "SELECT id FROM queue WHERE status = 'done' AND id IN (SELECT value FROM json_each(?))"
     return [id for (id,) in reader.driver.execute(query, (str(list(ids)),))]
 
-# %% ../../nbs/mail/12_queue.ipynb #fd9bc91f
+# %% ../../nbs/mail/12_queue.ipynb #37b3bbf4
 log = structlog.get_logger("gk.queue")
 
 
@@ -442,10 +432,6 @@ class Queue:
         while count := await self.database.write(lambda tx: forget(tx, before)):
             total += count
         return total
-
-    async def retry(self, now: float) -> int:
-        "Try everything that waits at once; returns how many recipients"
-        return await self.database.write(lambda tx: retry(tx, now))
 
     async def next_due(self) -> float | None:
         "When the next recipient is due (unix seconds); None: nothing waits"
