@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import psutil
 import pytest
 import pytest_asyncio
 import uvicorn
+from mcp.client import Client
 from mcp.server import MCPServer
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -27,7 +29,7 @@ from gk.agent.loop import Assistant
 from gk.agent.model import ScriptedModel, ToolCall
 from gk.core.config import McpSettings, Settings, SettingsError, ToolServer, load
 from gk.mcp import others
-from gk.mcp.others import MAX_TEXT, MAX_TOOLS, Other, other_servers
+from gk.mcp.others import MAX_TEXT, MAX_TOOLS, Link, Other, other_servers
 from gk.mcp.policy import Context, judge
 from gk.office import Office
 
@@ -154,6 +156,64 @@ async def test_a_slow_call_ends_in_time(tmp_path: Path, closing: Callable[[Other
     await listed(other)
     slow = await call(other, "misbehave", how="sleep")
     assert slow.is_error and "does not answer" in slow.text
+
+
+class Waiting:
+    """A server in memory with a tool that answers when it is told to, and the ways to it that were opened."""
+
+    def __init__(self) -> None:
+        self.called, self.answer = asyncio.Event(), asyncio.Event()
+        self.closed: list[asyncio.Event] = []  # one for each way that was opened
+        self.server = MCPServer("waiting", log_level="ERROR")
+        self.link = Link(self.connect)
+
+        @self.server.tool()
+        async def wait() -> str:
+            "Answer later."
+            self.called.set()
+            await self.answer.wait()
+            return "late, and not lost"
+
+        @self.server.tool()
+        async def quick() -> str:
+            "Answer now."
+            return "here"
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Client]:
+        """A way to it."""
+        closed = asyncio.Event()
+        self.closed.append(closed)
+        async with Client(self.server) as client:
+            yield client
+        closed.set()
+
+    async def call(self, name: str) -> str:
+        """One call, with all the time it wants."""
+        async with self.link.call(60) as client:
+            return (await client.call_tool(name, {})).content[0].text  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["silent", "answering others"])
+async def test_a_call_whose_time_is_up_does_not_end_the_one_beside_it(answered: bool) -> None:
+    """Its connection stays until the neighbour has its answer; a server that answered meanwhile is not even left."""
+    guest = Waiting()
+    neighbour = asyncio.create_task(guest.call("wait"))
+    await guest.called.wait()
+    with pytest.raises(TimeoutError):
+        async with guest.link.call(60):
+            if answered:
+                await guest.call("quick")
+            raise TimeoutError("what the end of its time looks like, without waiting for it")
+    assert await guest.call("quick") == "here"
+    assert len(guest.closed) == (1 if answered else 2) and not any(closed.is_set() for closed in guest.closed)
+    guest.answer.set()
+    assert await neighbour == "late, and not lost"
+    if not answered:
+        await guest.closed[0].wait()
+    assert await guest.call("quick") == "here"
+    await guest.link.close()
+    assert all(closed.is_set() for closed in guest.closed)
 
 
 @pytest.mark.parametrize(

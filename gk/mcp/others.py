@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['log', 'SEPARATOR', 'NAME', 'MAX_TOOLS', 'MAX_SCHEMA', 'MAX_DESCRIPTION', 'MAX_TEXT', 'MAX_LINE', 'GOODBYE', 'Connect',
            'OPEN_SECONDS', 'LONGEST_PAUSE', 'PATIENCE', 'FRESH', 'Tool', 'ToolResult', 'described', 'result_of',
-           'offered', 'as_strangers', 'end', 'program', 'take', 'give', 'bounded', 'bound', 'client_of', 'Link',
-           'said_no', 'Other', 'other_servers']
+           'offered', 'as_strangers', 'end', 'program', 'take', 'give', 'bounded', 'bound', 'client_of', 'Connection',
+           'said_no', 'Link', 'Catalogue', 'Other', 'other_servers']
 
-# %% ../../nbs/mcp/03_others.ipynb #50cc7acb
+# %% ../../nbs/mcp/03_others.ipynb #93bf353f
 import asyncio
 import json
 import os
 import re
 import signal
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -220,7 +220,7 @@ async def bound(response: "Response") -> None:
         assert isinstance(response.stream, AsyncByteStream)
         response.stream = Bounded(response.stream)
 
-# %% ../../nbs/mcp/03_others.ipynb #25faa125
+# %% ../../nbs/mcp/03_others.ipynb #7cc39544
 def client_of(
     settings: ToolServer,  # [mcp.servers.NAME]
 ) -> "Client":
@@ -229,73 +229,70 @@ def client_of(
     from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
     if settings.command:
-        return Client(program(settings.command, settings.environment), read_timeout_seconds=settings.seconds)
+        return Client(program(settings.command, settings.environment))
     token = settings.token.get_secret_value()
     headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
     http = create_mcp_http_client(headers=headers)
     http.event_hooks = {"response": [bound]}
-    return Client(streamable_http_client(settings.url, http_client=http), read_timeout_seconds=settings.seconds)
+    return Client(streamable_http_client(settings.url, http_client=http))
 
-# %% ../../nbs/mcp/03_others.ipynb #dc4f1c14
+# %% ../../nbs/mcp/03_others.ipynb #3eca5882
 Connect = Callable[[], AbstractAsyncContextManager["Client"]]
 OPEN_SECONDS = 20.0  # until a server has said hello: a program may have to load first
-LONGEST_PAUSE = 60.0  # seconds between two attempts
 
 
-class Link:
-    "A connection to one server, opened when it is needed"
+class Connection:
+    "One connection to a server, opening from the moment it is made"
 
     def __init__(self, connect: Connect):
-        self._connect = connect
-        self._client: asyncio.Future[Client] | None = None
-        self._holding: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
-        self._failures, self._not_before = 0, 0.0
-
-    async def client(self) -> "Client":
-        "The connected client; raises whatever went wrong, ConnectionError while it is too early to try again"
         loop = asyncio.get_running_loop()
-        if self._client is None:
-            if loop.time() < self._not_before:
-                raise ConnectionError("too early to try again")
-            self._client, self._closing = loop.create_future(), asyncio.Event()
-            self._holding = loop.create_task(self._hold(self._client, self._closing), name="gk-mcp-link")
-        return await asyncio.shield(self._client)
+        self.heard = float("-inf")  # loop time of the last answer
+        self._client: asyncio.Future[Client] = loop.create_future()
+        self._calls, self._leaving, self._unused = 0, False, asyncio.Event()
+        self._holding = loop.create_task(self._hold(connect), name="gk-mcp-connection")
 
-    async def _hold(self, client: "asyncio.Future[Client]", closing: asyncio.Event) -> None:
+    async def _hold(self, connect: Connect) -> None:
         problem: Exception = ConnectionError("closed")
         try:
-            async with asyncio.timeout(OPEN_SECONDS) as opening, self._connect() as connected:
+            async with asyncio.timeout(OPEN_SECONDS) as opening, connect() as client:
                 opening.reschedule(None)
-                client.set_result(connected)
-                await closing.wait()
+                self._client.set_result(client)
+                await self._unused.wait()
         except Exception as error:  # another program, over a network: anything may go wrong
             problem = error
         finally:
-            if not client.done():
-                client.set_exception(problem)
-                client.exception()  # seen, even if nobody waits any more
+            if not self._client.done():
+                self._client.set_exception(problem)
+                self._client.exception()  # seen, even if nobody waits any more
 
-    def worked(self) -> None:
-        "It answered: the next failure is a first one"
-        self._failures = 0
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator["Client"]:
+        "The connected client, for one call; raises whatever went wrong with opening it"
+        self._calls += 1
+        try:
+            yield await asyncio.shield(self._client)
+            self.heard = asyncio.get_running_loop().time()
+        finally:
+            self._calls -= 1
+            self._let_go()
 
-    async def failed(self) -> None:
-        "Close it; a first failure may be tried again at once"
-        pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 1)) if self._failures else 0.0
-        self._not_before = asyncio.get_running_loop().time() + pause
-        self._failures += 1
-        await self.close()
+    def _let_go(self) -> None:
+        if self._leaving and not self._calls:
+            self._unused.set()
+
+    def leave(self) -> "asyncio.Task[None]":
+        "No further call will come: close when the last one has ended. The task that ends then"
+        self._leaving = True
+        self._let_go()
+        return self._holding
 
     async def close(self) -> None:
-        "Close it, and wait until the program has ended"
-        client, holding, self._client, self._holding = self._client, self._holding, None, None
-        self._closing.set()
-        if client and holding:
-            if client.done():
-                await asyncio.wait([holding], timeout=2 * GOODBYE)
-            holding.cancel()
-            await asyncio.wait([holding], timeout=GOODBYE)
+        "Close it now, and wait until the program has ended"
+        self._unused.set()
+        if self._client.done():  # else it is still opening, and waits for nobody
+            await asyncio.wait([self._holding], timeout=2 * GOODBYE)
+        self._holding.cancel()
+        await asyncio.wait([self._holding], timeout=GOODBYE)
 
 # %% ../../nbs/mcp/03_others.ipynb #e19c5fa8
 def said_no(error: Exception) -> str:
@@ -306,11 +303,106 @@ def said_no(error: Exception) -> str:
     answered = isinstance(error, MCPError) and error.code not in (CONNECTION_CLOSED, REQUEST_TIMEOUT)
     return str(error) or "refused" if answered else ""
 
-# %% ../../nbs/mcp/03_others.ipynb #5c3bad5d
+# %% ../../nbs/mcp/03_others.ipynb #3db61b20
+LONGEST_PAUSE = 60.0  # seconds between two attempts
+
+
+class Link:
+    "The way to one server: a connection opened when it is needed, and the next one when that has failed"
+
+    def __init__(self, connect: Connect):
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._left: dict[asyncio.Task[None], Connection] = {}  # failed, with calls on them that have not ended
+        self._failures, self._not_before = 0, 0.0
+
+    @asynccontextmanager
+    async def call(
+        self,
+        seconds: float,  # longest time for all of it, opening included
+    ) -> AsyncIterator["Client"]:
+        "The client, for one call; raises whatever went wrong, ConnectionError while it is too early to try again"
+        loop = asyncio.get_running_loop()
+        began, connection = loop.time(), self._current()
+        try:
+            async with asyncio.timeout(seconds), connection.call() as client:
+                yield client
+            self._failures = 0
+        except Exception as error:
+            if said_no(error):
+                connection.heard = loop.time()
+            elif not (isinstance(error, TimeoutError) and connection.heard >= began):
+                self._give_up(connection)
+            raise
+
+    def _current(self) -> Connection:
+        if self._connection is None:
+            if asyncio.get_running_loop().time() < self._not_before:
+                raise ConnectionError("too early to try again")
+            self._connection = Connection(self._connect)
+        return self._connection
+
+    def _give_up(self, connection: Connection) -> None:
+        "No further call on it; a first failure may be tried again at once"
+        if connection is not self._connection:  # of many calls that fail together, the first one told
+            return
+        pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 1)) if self._failures else 0.0
+        self._not_before = asyncio.get_running_loop().time() + pause
+        self._failures += 1
+        self._connection = None
+        ending = connection.leave()
+        self._left[ending] = connection
+        ending.add_done_callback(self._left.pop)
+
+    async def close(self) -> None:
+        "Close everything now, and wait until the programs have ended"
+        connections = [*self._left.values(), *([self._connection] if self._connection else [])]
+        self._connection = None
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+# %% ../../nbs/mcp/03_others.ipynb #dc4eab52
 PATIENCE = 2.0  # seconds a turn waits for a first list
 FRESH = 60.0  # seconds after which a list is asked for again
 
 
+class Catalogue:
+    "The tools of one server"
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[list[Tool]]],  # the server; raises when it does not answer
+    ):
+        self._ask = ask
+        self._tools: list[Tool] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = float("-inf")  # loop time
+
+    async def tools(self) -> list[Tool]:
+        "As last heard; none while it does not answer"
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._asked > FRESH and (self._asking is None or self._asking.done()):
+            self._asking = loop.create_task(self._renew(), name="gk-mcp-list")
+        if not self._tools and self._asking:
+            await asyncio.wait([self._asking], timeout=PATIENCE)
+        return self._tools
+
+    async def _renew(self) -> None:
+        try:
+            self._tools = await self._ask()
+            self._asked = asyncio.get_running_loop().time()
+        except Exception:  # whoever asked has told the log
+            self._tools = []
+
+    def stale(self) -> None:
+        "Ask again at the next turn: another process may have other tools"
+        self._asked = float("-inf")
+
+    def close(self) -> None:
+        "Ask no more"
+        if self._asking:
+            self._asking.cancel()
+
+# %% ../../nbs/mcp/03_others.ipynb #7bf11f4b
 class Other:
     "A server that somebody else wrote"
 
@@ -323,65 +415,55 @@ class Other:
     ):
         self.name, self.seconds = name, seconds
         self._people = frozenset(person.lower() for person in people)
-        self._link = Link(connect)
-        self._tools: list[Tool] = []
-        self._listing: asyncio.Task[None] | None = None
-        self._listed = float("-inf")  # loop time
+        self._link, self._catalogue = Link(connect), Catalogue(self._list)
+        self.tools = self._catalogue.tools
 
     def serves(self, address: str) -> bool:
         "Whether this person may use it"
         return not self._people or address.lower() in self._people
 
-    async def tools(self) -> list[Tool]:
-        "Its tools as last heard; none while it does not answer"
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._listed > FRESH and (self._listing is None or self._listing.done()):
-            self._listing = loop.create_task(self._list(), name="gk-mcp-list")
-        if not self._tools and self._listing:
-            await asyncio.wait([self._listing], timeout=PATIENCE)
-        return self._tools
-
-    async def _list(self) -> None:
-        listed: list[Tool] = []
+    @asynccontextmanager
+    async def _client(self, seconds: float) -> AsyncIterator["Client"]:
         try:
-            async with asyncio.timeout(OPEN_SECONDS + self.seconds):
-                client = await self._link.client()
-                listed = offered(self.name, map(described, (await client.list_tools()).tools))
-            self._link.worked()
-            self._listed = asyncio.get_running_loop().time()
-        except Exception as error:  # as in Link
-            await self._failed(error)
-        self._tools = listed
+            async with self._link.call(seconds) as client:
+                yield client
+        except Exception as error:
+            if not said_no(error):
+                self._catalogue.stale()
+                log.warning("mcp.server_failed", server=self.name, error=type(error).__name__)
+            raise
 
-    async def _failed(self, error: Exception) -> ToolResult:
-        self._listed = float("-inf")
-        log.warning("mcp.server_failed", server=self.name, error=type(error).__name__)
-        await self._link.failed()
-        return ToolResult(f"The tool server “{self.name}” does not answer. Try later, or without it.", is_error=True)
+    async def _list(self) -> list[Tool]:
+        async with self._client(OPEN_SECONDS + self.seconds) as client:
+            listed = (await client.list_tools()).tools
+        return offered(self.name, map(described, listed))
 
-    async def call(self, name: str, args: Mapping[str, Any], approval: str) -> ToolResult:
+    async def call(
+        self,
+        name: str,  # without the server's
+        args: Mapping[str, Any],
+        approval: str,  # digest of this call
+    ) -> ToolResult:
         "One call, if it was approved; it is never made twice"
         if approval != digest_of(self.name + SEPARATOR + name, args, "destroy"):
             return ToolResult("A tool of another server needs the person's approval.", is_error=True)
         try:
-            async with asyncio.timeout(self.seconds):
-                client = await self._link.client()
+            async with self._client(self.seconds) as client:
                 given = await client.call_tool(name, dict(args))
-            self._link.worked()
-            metrics.tool_calls.labels(self.name, "ok").inc()
-            return as_strangers(result_of(given))
-        except Exception as error:  # as in Link
+        except Exception as error:  # as in Connection
             metrics.tool_calls.labels(self.name, "error").inc()
-            said = said_no(error)
-            return as_strangers(ToolResult(said, is_error=True)) if said else await self._failed(error)
+            if said := said_no(error):
+                return as_strangers(ToolResult(said, is_error=True))
+            return ToolResult(f"The tool server “{self.name}” does not answer. Try later, or without it.", is_error=True)
+        metrics.tool_calls.labels(self.name, "ok").inc()
+        return as_strangers(result_of(given))
 
     async def close(self) -> None:
         "Let it go"
-        if self._listing:
-            self._listing.cancel()
+        self._catalogue.close()
         await self._link.close()
 
-
+# %% ../../nbs/mcp/03_others.ipynb #2493fa53
 def other_servers(
     settings: Mapping[str, ToolServer],  # [mcp.servers]
 ) -> list[Other]:
