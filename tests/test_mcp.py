@@ -25,9 +25,8 @@ from mcp.client.streamable_http import create_mcp_http_client, streamable_http_c
 from mcp.server import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
-from starlette.applications import Starlette
-from starlette.routing import Route
 
+import gk
 from gk.accounts.credentials import SCOPES
 from gk.accounts.directory import Account
 from gk.core.config import Settings
@@ -126,7 +125,17 @@ async def test_the_fourteen_tools_and_their_arguments(house: House) -> None:
         assert tool.output_schema and tool.annotations and tool.annotations.title
         assert tool.annotations.read_only_hint is (OFFERS[name].scope == "read")
     assert tools["delete_email"].annotations.destructive_hint is True  # type: ignore[union-attr]
+    again = {name for name, tool in tools.items() if tool.annotations.idempotent_hint and OFFERS[name].scope != "read"}  # type: ignore[union-attr]
+    assert again == {"move_email", "flag_email"}, "deleting once more deletes from the Trash"
     assert not {"user", "account", "as"} & {p for t in tools.values() for p in t.input_schema.get("properties", {})}
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_server_says_which_gk_it_is(house: House, mode: str) -> None:
+    async with Client(mail_server(house.mail), mode=mode) as client:
+        assert (client.server_info.name, client.server_info.version) == ("gk-mail", gk.__version__)
+        tools = client.server_capabilities.tools
+        assert tools and not tools.list_changed, "the tools do not change while a client is connected, so it may not wait for that"
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -455,14 +464,16 @@ def test_gk_mcp_for_nobody_says_so(tmp_path: Path) -> None:
 # --- at /mcp --------------------------------------------------------------------------------------------------------------------
 
 
+DESCRIBED = "/.well-known/oauth-protected-resource/mcp"  # RFC 9728 §3
+
+
 @asynccontextmanager
 async def listening(house: House, hosts: tuple[str, ...] = ()) -> AsyncIterator[str]:
     """The endpoint on a free port; its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     endpoint = Endpoint(house.office.mail.of, house.office.credentials, url, hosts)
-    app = Starlette(routes=[Route(path, endpoint) for path in Endpoint.PATHS])
-    web = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    web = uvicorn.Server(uvicorn.Config(endpoint, log_level="error", lifespan="off"))
     serving = asyncio.create_task(web.serve(sockets=[listener]))
     try:
         yield url
@@ -533,11 +544,11 @@ async def test_http_without_the_right_token_is_401(house: House) -> None:
         for token in (None, "", "gk_mcp_guess", browser, phone, old, expired, ticket, "é" * 5):
             status, challenge = await knock(url, token)
             assert status == 401, token
-            assert challenge.startswith("Bearer ") and f'resource_metadata="{url}{Endpoint.PATHS[1]}"' in challenge
+            assert challenge.startswith("Bearer ") and f'resource_metadata="{url}{DESCRIBED}"' in challenge
 
 
 async def test_rfc9728_metadata(house: House) -> None:
-    async with listening(house) as url, aiohttp.ClientSession() as http, http.get(url + Endpoint.PATHS[1]) as answer:
+    async with listening(house) as url, aiohttp.ClientSession() as http, http.get(url + DESCRIBED) as answer:
         assert answer.status == 200
         found = json.loads(await answer.text())
     assert found["resource"] == f"{url}/mcp" and found["bearer_methods_supported"] == ["header"]

@@ -89,11 +89,9 @@ async def running(server: MailServer, started: "asyncio.Future[None]", stopping:
         started.set_result(None)
         await stopping.wait()
 
-# %% ../../nbs/mcp/05_endpoint.ipynb #cc14aa95
+# %% ../../nbs/mcp/05_endpoint.ipynb #cca3cf06
 class Endpoint:
     "MCP over HTTP"
-
-    PATHS = ("/mcp", "/.well-known/oauth-protected-resource/mcp")
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ __all__ = ['log', 'WINDOW', 'LABEL', 'Id', 'AnId', 'Ids', 'People', 'Limit', 'Te
            'Call', 'Permission', 'gate', 'guarded', 'sdk_tool', 'explained', 'counted', 'can_ask', 'checked', 'seen',
            'MailServer', 'mail_server']
 
-# %% ../../nbs/mcp/02_mail.ipynb #bc22eecd
+# %% ../../nbs/mcp/02_mail.ipynb #cd01b939
 import difflib
 import hashlib
 import secrets
@@ -33,6 +33,7 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from mcp.types import Tool as ToolDescription
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 
+from .. import __version__
 from ..core import metrics
 from ..core.database import DatabaseError
 from ..mail.letters import Email, Folder, Outgoing, Page, Person, Sent, Summary
@@ -182,7 +183,7 @@ Text = Annotated[str | None, Field(max_length=500), WithJsonSchema({"type": "str
 Day = Annotated[str | None, BeforeValidator(_moment), WithJsonSchema({"type": "string", "description": "ISO date"})]
 Flag = Annotated[bool | None, WithJsonSchema({"type": "boolean"})]
 
-# %% ../../nbs/mcp/02_mail.ipynb #7b53096d
+# %% ../../nbs/mcp/02_mail.ipynb #3a59a671
 Scope = Literal["read", "write", "send"]
 
 
@@ -194,6 +195,7 @@ class Offer:
     title: str
     scope: Scope
     destructive: bool = False
+    idempotent: bool = False
 
 
 OFFERS: dict[str, Offer] = {}  # name → tool, in the order in which they are listed
@@ -203,11 +205,12 @@ def tool(
     title: str,
     scope: Scope,
     destructive: bool = False,  # may lose something for good
+    idempotent: bool = False,  # once more does nothing more
 ) -> Callable[[Callable[..., Awaitable[CallToolResult]]], Callable[..., Awaitable[CallToolResult]]]:
     "Enter a function into OFFERS under its own name"
 
     def enter(function: Callable[..., Awaitable[CallToolResult]]) -> Callable[..., Awaitable[CallToolResult]]:
-        OFFERS[function.__name__] = Offer(function, title, scope, destructive)
+        OFFERS[function.__name__] = Offer(function, title, scope, destructive, idempotent or scope == "read")
         return function
 
     return enter
@@ -412,7 +415,7 @@ async def forward_email(mail: Mail, id: Id, to: People, body: str = "") -> Annot
     message = await mail.prepare_forward(id, recipients(to), body)
     return dispatched(message, await mail.send_email(message))
 
-# %% ../../nbs/mcp/02_mail.ipynb #7cbbacf7
+# %% ../../nbs/mcp/02_mail.ipynb #ae38fcfe
 @tool("Save a draft", "write")
 async def create_draft(mail: Mail, to: People = (), subject: str = "", body: str = "") -> Annotated[CallToolResult, Draft]:
     "Save a message without sending it."
@@ -422,14 +425,14 @@ async def create_draft(mail: Mail, to: People = (), subject: str = "", body: str
     return answer(f"Draft {saved.id} is saved in {quoted(saved.folder)}.", draft)
 
 
-@tool("Move messages", "write")
+@tool("Move messages", "write", idempotent=True)
 async def move_email(mail: Mail, ids: Ids, folder: str) -> Annotated[CallToolResult, Change]:
     "Move messages to another folder."
     place = await folder_named(mail, folder)
     await mail.move_email(ids, place.name)
     return answer(f"Moved {several(len(ids))} to {quoted(place.name)}.", Change(ids=ids, count=len(ids), folder=place.name))
 
-# %% ../../nbs/mcp/02_mail.ipynb #3fb2a585
+# %% ../../nbs/mcp/02_mail.ipynb #86249b2a
 @tool("Delete messages", "write", destructive=True)
 async def delete_email(mail: Mail, ids: Ids) -> Annotated[CallToolResult, Change]:
     "Put messages into the Trash; from the Trash, delete them for good."
@@ -439,7 +442,7 @@ async def delete_email(mail: Mail, ids: Ids) -> Annotated[CallToolResult, Change
     return answer(text, Change(ids=ids, count=len(ids), folder=None if gone else "Trash", for_good=gone))
 
 
-@tool("Flag messages", "write")
+@tool("Flag messages", "write", idempotent=True)
 async def flag_email(
     mail: Mail, ids: Ids, flag: Annotated[str, Field(max_length=100, description="seen, unseen, flagged, unflagged or a keyword")]
 ) -> Annotated[CallToolResult, Change]:
@@ -537,14 +540,14 @@ def _plain(schema: Any) -> Any:
         return {k: _plain(v) for k, v in kept.items() if k != "default" or v not in (None, "", [], False)}
     return [_plain(v) for v in schema] if isinstance(schema, list) else schema
 
-# %% ../../nbs/mcp/02_mail.ipynb #39fa1c55
+# %% ../../nbs/mcp/02_mail.ipynb #c27ec96b
 def sdk_tool(
     offer: Offer,
 ) -> Tool:
     "A tool as the SDK wants it, strict about its arguments"
     reads = offer.scope == "read"
     hints = ToolAnnotations(
-        title=offer.title, read_only_hint=reads, destructive_hint=offer.destructive, idempotent_hint=reads,
+        title=offer.title, read_only_hint=reads, destructive_hint=offer.destructive, idempotent_hint=offer.idempotent,
         open_world_hint=offer.scope == "send",
     )  # fmt: skip
     made = Tool.from_function(guarded(offer), title=offer.title, annotations=hints)
@@ -633,7 +636,7 @@ async def seen(
         log.exception("look failed", tool=name)
         return None
 
-# %% ../../nbs/mcp/02_mail.ipynb #6dfbf91f
+# %% ../../nbs/mcp/02_mail.ipynb #27099adf
 class MailServer(MCPServer[Any]):
     "The mail tools of whoever `mail_of` says is acting"
 
@@ -645,7 +648,10 @@ class MailServer(MCPServer[Any]):
     ):
         self._mail_of, self._scopes_of = mail_of, scopes_of
         self._offered = {name: sdk_tool(offer) for name, offer in OFFERS.items()}
-        super().__init__("gk-mail", title="gk mail", tools=list(self._offered.values()), log_level="WARNING", **options)
+        super().__init__(
+            "gk-mail", title="gk mail", version=__version__, tools=list(self._offered.values()),
+            log_level="WARNING", subscriptions=False, **options,
+        )  # fmt: skip
 
     def allowed(self) -> dict[str, Tool]:
         "The tools that this connection may see and call"
