@@ -135,7 +135,7 @@ async def test_the_server_says_which_gk_it_is(house: House, mode: str) -> None:
     async with Client(mail_server(house.mail), mode=mode) as client:
         assert (client.server_info.name, client.server_info.version) == ("gk-mail", gk.__version__)
         tools = client.server_capabilities.tools
-        assert tools and not tools.list_changed, "the tools do not change while a client is connected, so it may not wait for that"
+        assert tools and not tools.list_changed, "the tools do not change while a client is connected"
 
 
 @pytest.mark.parametrize("mode", ERAS)
