@@ -505,6 +505,7 @@ async def test_a_button_and_escape_stop_the_assistant_and_up_brings_back_the_req
             await box.press("Enter")
         await expect(stop).to_be_visible()
         await expect(send).to_be_hidden()
+        await expect(page.locator("#log [data-live]")).to_contain_text("réfléchis")  # before, a stop gives the words back
         await press()
         await expect(page.locator("#log").get_by_text("Arrêté.")).to_have_count(number)
         await expect(stop).to_be_hidden()

@@ -1,6 +1,7 @@
 """The assistant's loop: limits, repeats, approvals, crashes. Scripted models over the toy mailbox, real storage."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -548,6 +549,70 @@ async def test_a_listener_that_goes_away_closes_the_turn(office: Office) -> None
     with pytest.raises(asyncio.CancelledError):
         await task
     assert types(await office.stored(talk.id)) == ["user", "done"]
+
+
+async def test_a_stop_while_a_turn_is_begun_leaves_no_turn_open(office: Office) -> None:
+    talk = await office.conversations.create(ALICE)
+    writing, free = threading.Event(), threading.Event()
+    ahead = asyncio.create_task(office.database.write(lambda tx: writing.set() or not free.wait(30)))
+    await asyncio.to_thread(writing.wait, 30)
+    task = asyncio.create_task(all_of(office.assistant("x").say(ALICE, talk.id, "hello")))
+    async with asyncio.timeout(10):
+        while not office.database._writer.jobs.qsize():  # noqa: ASYNC110  until what was said waits to be stored
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0)  # the stop is felt before the words are stored
+    free.set()
+    await ahead
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stored = await office.stored(talk.id)
+    assert types(stored) == ["user", "done"] and stored[-1].payload["reason"] == "stopped"
+
+
+async def test_a_stop_while_an_approved_mail_is_sent_knows_that_it_was_sent(office: Office) -> None:
+    _, conversation, card = await with_card(office)
+    sending, free = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any, **more: Any) -> Result:
+        sending.set()
+        await free.wait()
+        return office.registry.toy.call("reply_email", REPLY.args)
+
+    office.registry.call = slow  # type: ignore[method-assign]
+    task = asyncio.create_task(all_of(office.assistant("never said").decide(ALICE, conversation, card.payload["id"], True)))
+    await sending.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    *_, decision, given, done = await office.stored(conversation)
+    assert types([decision, given, done]) == ["decision", "tool_result", "done"]
+    assert given.payload["outcome"] == "approved" and not given.payload["is_error"] and done.payload["reason"] == "stopped"
+    assert len(office.registry.toy.sent) == 1
+
+
+async def test_a_stop_of_a_tool_that_does_not_end_says_that_its_result_is_unknown(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gk.agent.loop.STOP_SECONDS", 0.01)
+    _, conversation, card = await with_card(office)
+    sending = asyncio.Event()
+
+    async def endless(*args: Any, **more: Any) -> Result:
+        sending.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    office.registry.call = endless  # type: ignore[method-assign]
+    task = asyncio.create_task(all_of(office.assistant("never said").decide(ALICE, conversation, card.payload["id"], True)))
+    await sending.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    *_, given, done = await office.stored(conversation)
+    assert given.payload["is_error"] and "not known" in given.payload["text"] and done.payload["reason"] == "stopped"
 
 
 async def test_a_crash_between_approval_and_result_does_not_send_again(office: Office) -> None:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from web_office import ALICE, BOB, Client, Site, web_office
 
+import gk.web.chat
 from gk.agent.conversation import begin
 from gk.agent.model import Chunk
 from gk.core.database import StorageFull
@@ -176,6 +177,35 @@ async def test_a_stop_ends_the_turn_and_the_conversation_says_so(tmp_path):
             await socket.until(type="token")
         _, _, page = await client.ask("GET", f"/?c={conversation}")
         assert "Stopped." in page
+
+
+async def test_a_stop_before_the_turn_has_begun_gives_the_words_back(tmp_path, monkeypatch):
+    async with web_office(tmp_path, Endless()) as site:
+        client = await site.client(ALICE)
+        conversation = await client.conversation()
+        async with client.socket(conversation) as socket:
+            await socket.until(type="ready")
+            await socket.send(type="say", text="hello")
+            await socket.until(type="token")
+            await socket.send(type="stop")  # this one had begun: its end is the last that is known of it
+            await socket.until(type="turn", kind="done")
+            await socket.until(type="busy", busy=False)
+            monkeypatch.setattr(gk.web.chat, "conversation_of", before_the_turn(gk.web.chat.conversation_of))
+            await socket.send(type="say", text="and now?")
+            await socket.until(type="busy", busy=True)
+            await socket.send(type="stop")
+            assert "Stopped." in (await socket.until(type="refused"))["html"]
+
+
+def before_the_turn(conversation_of):
+    """Does not come to the point where a turn begins."""
+
+    async def waits(parts, account, conversation, begin=False):
+        if begin:
+            await asyncio.Event().wait()
+        return await conversation_of(parts, account, conversation)
+
+    return waits
 
 
 async def test_what_runs_in_another_program_is_not_said_to_be_stopped(site):

@@ -93,7 +93,7 @@ async def tell_of_failure(parts: Parts, watchers: Watchers, conversation: str, e
     except Exception:  # the storage itself is what failed: the person is told all the same
         watchers.show(conversation, Event(0, "error", problem))
 
-# %% ../../nbs/web/09_chat.ipynb #e9bf5027
+# %% ../../nbs/web/09_chat.ipynb #6e42aa79
 class Runs:
     """The requests that the assistant is working on in this process."""
 
@@ -137,10 +137,11 @@ class Runs:
         task = self._tasks.get(conversation)
         if task is None:
             return False
+        before = await self._parts.conversations.after(conversation, 0)
         task.cancel()
         await asyncio.wait([task])
-        events = await self._parts.conversations.after(conversation, 0)
-        if not events or events[-1].payload.get("reason") != "stopped":  # it had not begun: its words go back to the composer
+        if not await self._parts.conversations.after(conversation, before[-1].number if before else 0):
+            # it had not begun: its words go back to the composer
             self.watchers.show(conversation, Event(0, "error", {"text": in_both("stopped")}))
         return True
 
