@@ -6,7 +6,7 @@
 __all__ = ['Route', 'MAX_FORWARDED', 'routes', 'persons', 'correspondents_of', 'sender_of', 'own_addresses', 'prepare_reply',
            'prepare_forward', 'send_email', 'reply_email', 'forward_email', 'create_draft']
 
-# %% ../../nbs/mail/18_sending.ipynb #4ec187d2
+# %% ../../nbs/mail/18_sending.ipynb #a5629be7
 import asyncio
 import contextlib
 import json
@@ -18,7 +18,7 @@ from ..accounts.address import Address, AddressError, to_ascii
 from ..accounts.directory import Directory, NotLocal, UnknownRecipient
 from ..core.database import Transaction
 from . import compose, letters, maildir
-from .compose import Attachment, Correspondent, Draft, Original
+from .compose import Attachment, Correspondent, Draft
 from .desk import Desk, source, special, worked
 from .entries import Entry
 from .errors import Invalid, MailError, Refused, no_message, said
@@ -29,6 +29,7 @@ from .maildir import Flag
 from .organising import flag_email
 from .queue import SPOOL_BYTES, Submission, insert
 from .reading import attachment, opened, summaries
+from .reply import Original, forward, guessed_language, original_of, references_of, reply
 
 # %% ../../nbs/mail/18_sending.ipynb #35996b13
 Route = tuple[str, int | None]  # address, and the account behind it when it is ours
@@ -94,7 +95,7 @@ def sender_of(
     "The person as author: only ever themselves"
     return Correspondent(desk.account.name, Address.parse(desk.account.address))
 
-# %% ../../nbs/mail/18_sending.ipynb #6d7df220
+# %% ../../nbs/mail/18_sending.ipynb #edf173d6
 async def own_addresses(
     desk: Desk,
     original: Original,
@@ -117,15 +118,15 @@ async def prepare_reply(
     reply_all: bool = False,
 ) -> Outgoing:
     "An answer as it would be sent, quotation included; raises NotFound, Invalid"
-    original = await worked(desk, await source(desk, id), compose.original_of)
+    original = await worked(desk, await source(desk, id), original_of)
     own = await own_addresses(desk, original)
     with said():
-        language = desk.language or compose.guessed_language(body, original.text)
-        draft = compose.reply(original, sender_of(desk), body, own, reply_all, language)
+        language = desk.language or guessed_language(body, original.text)
+        draft = reply(original, sender_of(desk), body, own, reply_all, language)
         subject = draft.subject[: letters.MAX_SUBJECT]
         return Outgoing(to=persons(draft.to), cc=persons(draft.cc), subject=subject, text=draft.text, in_reply_to_id=id)
 
-# %% ../../nbs/mail/18_sending.ipynb #b9f4d618
+# %% ../../nbs/mail/18_sending.ipynb #65a8355d
 MAX_FORWARDED = 1_000_000  # characters of the original's text
 
 
@@ -136,17 +137,17 @@ async def prepare_forward(
     body: str = "",  # what the person writes above it
 ) -> Outgoing:
     "A message passed on, with its attachments; raises NotFound, Invalid"
-    original = await worked(desk, await source(desk, id), lambda message: compose.original_of(message, limit=MAX_FORWARDED))
+    original = await worked(desk, await source(desk, id), lambda message: original_of(message, limit=MAX_FORWARDED))
     files = (await opened(desk, id)).attachments
     with said():
-        language = desk.language or compose.guessed_language(body, original.text)
-        draft = compose.forward(original, sender_of(desk), correspondents_of(to), body, language)
+        language = desk.language or guessed_language(body, original.text)
+        draft = forward(original, sender_of(desk), correspondents_of(to), body, language)
         return Outgoing(
             to=persons(draft.to), subject=draft.subject[: letters.MAX_SUBJECT], text=draft.text, forward_of_id=id,
             attachments=[NewAttachment(name=f.name[:255], type=f.type, size=f.size, part_of=id, part=f.part) for f in files],
         )  # fmt: skip
 
-# %% ../../nbs/mail/18_sending.ipynb #b577a0de
+# %% ../../nbs/mail/18_sending.ipynb #b1282b4a
 async def _file(
     desk: Desk,
     file: NewAttachment,
@@ -184,7 +185,7 @@ async def _draft(
         return Draft(
             sender_of(desk), correspondents_of(message.to), correspondents_of(message.cc), correspondents_of(message.bcc),
             message.subject, message.text, compose.known_id(original.message_id) if message.in_reply_to_id else "",
-            compose.references_of(original), tuple([await _file(desk, file) for file in message.attachments]),
+            references_of(original), tuple([await _file(desk, file) for file in message.attachments]),
         )  # fmt: skip
 
 # %% ../../nbs/mail/18_sending.ipynb #9af97c58

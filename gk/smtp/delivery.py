@@ -7,7 +7,7 @@ __all__ = ['STORAGE_SECONDS', 'log', 'CONVERSATIONS', 'BUSY', 'PAUSE', 'LONGEST_
            'Verdict', 'local_verdict', 'reply_verdict', 'parcel', 'send', 'return_address', 'head', 'Ledger', 'enter',
            'Reporter', 'note', 'LocalRoad', 'RemoteRoad', 'pause', 'Rounds', 'DeliveryWorker']
 
-# %% ../../nbs/smtp/02_delivery.ipynb #4d56af7b
+# %% ../../nbs/smtp/02_delivery.ipynb #b7635ee1
 import asyncio
 import re
 import time
@@ -25,7 +25,8 @@ from ..core import metrics
 from ..core.config import Settings
 from ..core.database import DatabaseError, Transaction
 from ..core.hub import Hub
-from ..mail.compose import Failure, bounce, new_message_id
+from ..mail.compose import new_message_id
+from ..mail.dsn import Failure, bounce
 from ..mail.entries import Entry
 from ..mail.folders import MailboxError, OverQuota
 from ..mail.ingest import Delivery
