@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import inspect
 import os
 import random
 import shutil
@@ -38,23 +39,42 @@ def peer() -> Callable[[str], str]:
     return find
 
 
-def eventually(check: Callable[[], Any], seconds: float = 10) -> Any:
+PATIENCE = 60  # seconds until a state that must come is given up: a machine is slow far more often than gk is wrong
+
+
+def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """The first truthy answer of `check`, asked again for a while: delivery runs behind the 250."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+        time.sleep(0.02)
     return found
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on at this moment, all different; below those that the system gives to outgoing connections."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(12_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found += [port] if port not in found else []
-    return found
+async def comes(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """`eventually`, for what happens in the test's own loop; `check` may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = check()
+            if found := await found if inspect.isawaitable(found) else found:
+                return found
+            await asyncio.sleep(0.005)
+
+
+def reserve(count: int) -> list[socket.socket]:
+    """Ports that are ours until these sockets are closed. They are bound, so that nobody else takes the port in the moment
+    before our server does; they do not listen, and so a server may, as servers set SO_REUSEADDR."""
+    held: list[socket.socket] = []
+    while len(held) < count:
+        ours = socket.socket()
+        try:
+            ours.bind(("127.0.0.1", random.randrange(12_000, 32_000)))  # below the ports of outgoing connections
+        except OSError:
+            ours.close()
+        else:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind: two of us never share one
+            held.append(ours)
+    return held
 
 
 @dataclass
@@ -67,7 +87,8 @@ class Server:
     process: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
-        self.smtp, self.imap, self.imaps, self.web = free_ports(4)
+        self.held = reserve(4)
+        self.smtp, self.imap, self.imaps, self.web = (held.getsockname()[1] for held in self.held)
         self.data, self.config, self.log = self.folder / "data", self.folder / "gk.toml", self.folder / "serve.log"
         self.url = f"http://127.0.0.1:{self.web}"
         self.config.write_text(
@@ -80,7 +101,7 @@ class Server:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "GK_DEMO_PASSWORD": PASSWORD}
 
-    def start(self, seconds: float = 30) -> Server:
+    def start(self, seconds: float = PATIENCE) -> Server:
         """Start it and wait for `gk ready`; what it printed is in the error when it does not come."""
         with self.log.open("a") as log:
             before = self.log.stat().st_size
@@ -101,7 +122,7 @@ class Server:
         assert self.process is not None
         self.process.send_signal(number)
         try:
-            return self.process.wait(10)
+            return self.process.wait(PATIENCE)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -110,6 +131,12 @@ class Server:
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it, and give its ports back."""
+        self.kill()
+        for held in self.held:
+            held.close()
 
     def gk(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run the `gk` command line on this server's folder."""
@@ -136,7 +163,7 @@ def gk_serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in servers:
-        server.kill()
+        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,4 +171,4 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One demo server for the tests of a module: alice and bob at example.test, password `PASSWORD`."""
     server = Server(tmp_path_factory.mktemp("demo"), ["--demo"]).start()
     yield server
-    server.kill()
+    server.close()
