@@ -99,16 +99,17 @@ async def test_an_answer_read_before_a_change_does_not_enter_the_cache_after_it(
     alice = await house.directory.add_account("alice@example.test")
     address = Address.parse("team@example.test")
     await house.directory.add_alias("team@example.test", "alice@example.test")
-    read, gate = house.database.read, asyncio.Event()
+    read, was_read, gate = house.database.read, asyncio.Event(), asyncio.Event()
 
     async def slow(fn):
         answer = await read(fn)
+        was_read.set()
         await gate.wait()
         return answer
 
     house.database.read = slow  # type: ignore[method-assign]
     asking = asyncio.create_task(house.directory.resolve(address))
-    await asyncio.sleep(0.1)
+    await was_read.wait()
     house.database.read = read  # type: ignore[method-assign]
     await house.directory.delete_alias("team@example.test")
     gate.set()

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from conftest import comes
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
 LETTER = b"""From: Bob Durand <bob@example.test>
@@ -119,12 +120,11 @@ async def test_what_is_sent_arrives_and_a_copy_is_kept(site):
     status, sent = await call(site, "POST", "/api/mails/send", body, await site.ticket())
     assert status == 200 and sent["id"] and sent["queue_id"]
     ticket = await site.ticket(BOB)
-    for _ in range(200):
-        _, page = await call(site, "GET", "/api/mails", ticket=ticket)
-        if page["items"]:
-            break
-        await asyncio.sleep(0.02)
-    _, mail = await call(site, "GET", f"/api/mails/{page['items'][0]['id']}", ticket=ticket)
+
+    async def arrived():
+        return (await call(site, "GET", "/api/mails", ticket=ticket))[1]["items"]
+
+    _, mail = await call(site, "GET", f"/api/mails/{(await comes(arrived))[0]['id']}", ticket=ticket)
     assert mail["subject"] == "Réunion" and mail["text"].strip() == "À demain." and mail["bcc"] == []
     assert (await call(site, "GET", f"/api/mails/{sent['id']}", ticket=await site.ticket()))[1]["folder"] == "Sent"
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from conftest import comes
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
 from gk.agent.loop import Assistant
@@ -114,12 +115,11 @@ async def window(site, peer) -> AsyncIterator[Callable[..., Any]]:
 
 async def arrived(site: Site, count: int) -> list[Any]:
     """Bob's mail, once there is that much of it."""
-    for _ in range(250):
+    async def there() -> Any:
         items = (await site.mail(site.bob).list_emails()).items
-        if len(items) >= count:
-            return items
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not arrive")
+        return len(items) >= count and items
+
+    return await comes(there)
 
 
 async def test_the_main_job_from_sign_in_to_the_approved_reply(site, window):
@@ -338,10 +338,7 @@ async def test_pictures_of_strangers_only_after_a_click(site, window):
     await page.wait_for_timeout(200)
     assert asked == []
     await page.get_by_role("link", name="Charger les images").click()
-    for _ in range(100):
-        if asked:
-            break
-        await page.wait_for_timeout(50)
+    await comes(lambda: asked)
     assert asked == ["https://evil.example/pixel.png"]
     assert alice.complaints == ["asked another host: https://evil.example/pixel.png"]  # this once, because it was asked for
     alice.complaints.clear()

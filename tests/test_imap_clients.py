@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import comes
 from dovecot import PASSWORD as DOVECOT_PASSWORD
 from dovecot import Dovecot
 from imap_house import ALICE, PASSWORD, a_house, a_server, put
@@ -416,18 +417,20 @@ async def test_dovecot_gives_the_same_answers(peer: Peer, tmp_path: Path) -> Non
 
 
 async def test_idle_on_the_wire_within_a_second() -> None:
-    """Delivered, and said to a waiting client, over a real socket. Measured only to be sure that nothing polls for seconds."""
+    """Delivered, and said to a waiting client, over a real socket; in one of twenty, should the machine be busy."""
     async with serving() as (house, _, clear, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", clear)
         writer.write(f'a1 LOGIN {ALICE} "{PASSWORD}"\r\na2 SELECT INBOX\r\na3 IDLE\r\n'.encode())
         while await reader.readline() != b"+ idling\r\n":
             pass
-        began = time.monotonic()
-        await put(house, mail("Now"))
-        async with asyncio.timeout(10):
-            while await reader.readline() != b"* 4 EXISTS\r\n":
+        for _ in range(20):
+            began = time.monotonic()
+            await put(house, mail("Now"))
+            while not (await reader.readline()).endswith(b" EXISTS\r\n"):
                 pass
-        assert time.monotonic() - began < 10
+            if (took := time.monotonic() - began) < 1:
+                break
+        assert took < 1
         writer.close()
 
 
@@ -442,8 +445,4 @@ async def test_a_client_that_breaks_off_anywhere_leaves_a_server_that_works(port
             await reader.readline()
             writer.write(script[:cut])
             writer.transport.abort()
-        for _ in range(300):
-            if not server.guests.wires:
-                break
-            await asyncio.sleep(0.01)
-        assert not server.guests.wires and server.guests.caps.total == 0
+        await comes(lambda: not server.guests.wires and server.guests.caps.total == 0)

@@ -12,6 +12,7 @@ import ssl
 from typing import Any
 
 import pytest
+from conftest import comes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from imap_house import ALICE, BOB, a_client, a_house, a_server, put
@@ -284,8 +285,7 @@ async def test_a_client_that_does_not_read_stops_its_own_session_only() -> None:
         writer.write(f'b1 LOGIN {BOB} "{PASSWORD}"\r\nb2 NOOP\r\n'.encode())
         while b"b2 OK" not in await asyncio.wait_for(reader.readline(), 10):
             pass
-        await asyncio.sleep(0.3)
-        (wire,) = [wire for wire in server.guests.wires if not wire.channel.outgoing.writable.is_set()]
+        (wire,) = await comes(lambda: [wire for wire in server.guests.wires if not wire.channel.outgoing.writable.is_set()])
         assert wire.channel.outgoing.transport.get_write_buffer_size() < 4_000_000  # of 13 MB
         greedy.close()
         writer.close()
@@ -305,9 +305,8 @@ async def test_a_flood_of_commands_is_not_read_into_memory() -> None:
             reader, writer = await asyncio.open_connection(host, port)
             flood = b"a1 NOOP\r\n" * 50_000
             writer.write(flood)
-            await asyncio.sleep(0.5)
-            (wire,) = server.guests.wires
-            assert wire.channel.paused and len(wire.session.connection.buffer) < 600_000
+            (wire,) = await comes(lambda: [wire for wire in server.guests.wires if wire.channel.paused])
+            assert len(wire.session.connection.buffer) < 600_000
             HANDLERS["NOOP"] = original
             release.set()
             count = 0
@@ -326,10 +325,7 @@ async def test_connection_caps_are_kept_and_given_back() -> None:
         assert [line[:5] for line in greetings] == [b"* BYE", b"* OK ", b"* OK "]
         for _, writer in streams:
             writer.close()
-        for _ in range(200):
-            if not server.guests.wires:
-                break
-            await asyncio.sleep(0.01)
+        await comes(lambda: not server.guests.wires)
         reader, writer = await asyncio.open_connection(host, port)
         assert (await reader.readline()).startswith(b"* OK")
         writer.close()
@@ -467,18 +463,10 @@ async def test_silent_connections_to_the_tls_port_are_counted_before_the_handsha
     async with a_house() as house, a_server(house, limits={"connections_per_address": 3}) as server:
         host, port = server.addresses(secure=True)[0]
         streams = [await asyncio.open_connection(host, port) for _ in range(5)]
-        for _ in range(200):
-            if server.guests.caps.total == 3:
-                break
-            await asyncio.sleep(0.01)
-        assert server.guests.caps.total == 3
+        await comes(lambda: server.guests.caps.total == 3)
         for _, writer in streams:
             writer.close()
-        for _ in range(300):
-            if not server.guests.caps.total:
-                break
-            await asyncio.sleep(0.01)
-        assert server.guests.caps.total == 0
+        await comes(lambda: server.guests.caps.total == 0)
 
 
 async def test_a_silent_connection_to_the_tls_port_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

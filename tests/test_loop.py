@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import comes
 
 from gk.accounts.directory import Account
 from gk.agent.context import messages_of, policy_context, tell
@@ -542,9 +543,7 @@ async def test_who_is_the_host_no_more_marks_no_turns(office: Office) -> None:
 async def test_a_listener_that_goes_away_closes_the_turn(office: Office) -> None:
     talk = await office.conversations.create(ALICE)
     task = asyncio.create_task(all_of(office.assistant(Hanging()).say(ALICE, talk.id, "hello")))
-    async with asyncio.timeout(10):
-        while not await office.stored(talk.id):  # noqa: ASYNC110  the database is what we wait for
-            await asyncio.sleep(0.01)
+    await comes(lambda: office.stored(talk.id))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

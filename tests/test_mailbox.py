@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from conftest import comes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -284,12 +285,12 @@ async def test_kill_9_between_file_and_row_is_found_again_though_nothing_stirs(m
     await mailboxes.watch.look()
     assert (await mailboxes.folders.status(inbox.id)).messages == 0, "too early to say"
     monkeypatch.setattr(mailbox, "ABANDONED", -1)
-    for _ in range(500):  # a comparison that took long is not repeated at once
-        await mailboxes.watch.look()
-        if (await mailboxes.folders.status(inbox.id)).messages:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it was not looked at again")
+
+    async def found():
+        await mailboxes.watch.look()  # a comparison that took long is not repeated at once
+        return (await mailboxes.folders.status(inbox.id)).messages
+
+    assert await comes(found) == 1
 
 
 async def test_kill_9_in_the_middle_of_a_copy_leaves_no_second_message(mailboxes, monkeypatch):
@@ -402,7 +403,7 @@ async def test_message_gone_is_said_not_crashed(mailboxes):
     inbox = await mailboxes.folders.get(1, "INBOX")
     entry = await mailboxes.ingest.append(inbox.id, mail(), Flag.DELETED)
     await mailboxes.entries.expunge(inbox.id)
-    await asyncio.sleep(0.05)
+    await comes(lambda: not maildir.scan(mailboxes.storage.path(inbox)))  # the file goes behind the answer
     with pytest.raises(MessageGone):
         await mailboxes.bodies.raw(entry, inbox)
     assert await mailboxes.bodies.read_many(inbox, [entry]) == [None]
@@ -428,10 +429,11 @@ async def test_the_watch_finds_what_another_program_delivers(mailboxes, monkeypa
     maildir.make(mailboxes.storage.path(inbox))
     mailboxes.watch.start()
     (mailboxes.storage.path(inbox) / "new" / "1.M1P1.procmail").write_bytes(mail())
-    for _ in range(500):
-        if (await mailboxes.folders.status(inbox.id)).messages:
-            break
-        await asyncio.sleep(0.01)
+
+    async def found():
+        return (await mailboxes.folders.status(inbox.id)).messages
+
+    await comes(found)
     assert (await mailboxes.views.get(inbox.id)).entries[0].filename == "new/1.M1P1.procmail"
 
 

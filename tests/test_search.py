@@ -10,6 +10,7 @@ import unicodedata
 from email.header import Header
 
 import pytest
+from conftest import comes
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from storage_worker import prepare
@@ -352,11 +353,7 @@ async def test_indexer_follows_delivery_and_starts_anew_when_most_is_stale(tmp_p
         monkeypatch.setattr(search_module, "stale", lambda index, database: held(index) > 10)
         await mailboxes.entries.expunge(inbox.id, [entry.uid for entry in entries[3:]])
         search.indexer.wake()
-        for _ in range(500):
-            if search.candidates("number007") == set() and not search.indexer.behind():
-                break
-            await asyncio.sleep(0.01)
-        assert search.candidates("number007") == set()
+        await comes(lambda: search.candidates("number007") == set() and not search.indexer.behind())
         assert search.candidates("number001") == {entries[1].content_id}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import comes
 
 from gk.accounts.directory import Account, Directory
 from gk.core.config import Settings
@@ -462,11 +463,10 @@ async def test_the_worker_wakes_for_what_comes_and_for_what_is_due(tmp_path: Pat
     await house.worker.start()
 
     async def until(states: dict[str, int]) -> None:
-        for _ in range(500):
-            if await house.statuses() == states:
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError(await house.statuses())
+        async def there() -> bool:
+            return await house.statuses() == states
+
+        await comes(there)
 
     await house.submit("one", "alice")
     await until({"sent": 1})
@@ -485,11 +485,11 @@ async def test_start_takes_up_what_a_crash_left_behind(house: House) -> None:
     await house.deliver()
     assert await house.statuses() == {"sending": 1}, "nobody else takes it"
     await house.worker.start()
-    for _ in range(500):
-        if await house.statuses() == {"sent": 1}:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(await house.statuses())
+
+    async def delivered() -> bool:
+        return await house.statuses() == {"sent": 1}
+
+    await comes(delivered)
 
 
 async def test_stop_ends_the_task_by_itself(house: House) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+from conftest import comes
 from web_office import ALICE, Site, web_office
 
 from gk.core.config import LimitSettings
@@ -38,9 +39,7 @@ async def answer(site: Site, data: bytes) -> bytes:
 
 
 async def settled(site: Site, count: int) -> None:
-    async with asyncio.timeout(10):
-        while site.web.caps.total != count:  # noqa: ASYNC110  there is nothing to be told by
-            await asyncio.sleep(0.01)
+    await comes(lambda: site.web.caps.total == count)
 
 
 async def test_one_address_cannot_take_every_connection(tmp_path):
