@@ -17,10 +17,12 @@ from storage_worker import prepare
 
 from gk.core.database import Database
 from gk.mail import digest as digest_module
+from gk.mail import fulltext
 from gk.mail import search as search_module
 from gk.mail.digest import normalise
+from gk.mail.fulltext import connect, remove_index
 from gk.mail.mailbox import Flag, Mailboxes
-from gk.mail.search import Query, Search, connect, remove_index
+from gk.mail.search import Query, Search
 
 
 @contextlib.asynccontextmanager
@@ -83,9 +85,9 @@ def test_find_is_what_a_naive_scan_finds(tmp_path_factory, mails, needles, cuts,
 
 def index_everything(search: Search) -> None:
     """What the indexer's thread does, here and now."""
-    owner, newest = search_module.owner_of(search.database), search_module.newest_content(search.database)
-    index = search_module.open_index(search.index.path, owner, newest)
-    while search_module.index_some(index, search.database, search.files.mailboxes.storage.root):
+    owner, newest = fulltext.owner_of(search.database), fulltext.newest_content(search.database)
+    index = fulltext.open_index(search.index.path, owner, newest)
+    while fulltext.index_some(index, search.database, search.files.mailboxes.storage.root):
         pass
     index.close()
 
@@ -180,7 +182,7 @@ async def test_a_long_mail_is_confirmed_without_reading_or_folding_its_file_agai
         await mailboxes.entries.expunge(inbox.id)
         with connect(search.index.path) as index:
             assert index.execute("SELECT count(*) FROM long").fetchone() == (1,)
-            search_module.drop_long(index, search.database)
+            fulltext.drop_long(index, search.database)
             assert index.execute("SELECT count(*) FROM long").fetchone() == (0,)
 
 
@@ -189,7 +191,7 @@ async def test_a_mail_whose_file_was_away_while_indexing_stays_a_candidate(tmp_p
         text = "\r\n".join(["lorem ipsum dolor"] * 40_000 + ["the very end"])
         long = await mailboxes.ingest.append(inbox.id, letter(body=text))
         with monkeypatch.context() as away:
-            away.setattr(search_module, "read_content", lambda *args: None)
+            away.setattr(fulltext, "read_content", lambda *args: None)
             index_everything(search)
         assert search.candidates("the very end") == search.candidates("nowhere at all") == {long.content_id}
         assert await search.find(1, Query(body="the very end")) == [long.id]
@@ -198,11 +200,11 @@ async def test_a_mail_whose_file_was_away_while_indexing_stays_a_candidate(tmp_p
 
 async def test_a_strangers_huge_mail_is_searched_within_bounds_and_in_slices(tmp_path, monkeypatch):
     """U+FDFA becomes eighteen characters: 23 MB of it must hold up no later search, and no other thread meanwhile."""
-    monkeypatch.setattr(search_module, "WHOLE_CHARS", 500_000)
+    monkeypatch.setattr(fulltext, "WHOLE_CHARS", 500_000)
     folded, fold = [], digest_module._folded
     monkeypatch.setattr(digest_module, "_folded", lambda text: folded.append(len(text)) or fold(text))
     mail = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + ("\ufdfa" * 78 + "\r\n").encode() * 4000
-    assert len(search_module.whole_text(mail)) <= 500_000
+    assert len(fulltext.whole_text(mail)) <= 500_000
     assert max(folded) <= digest_module.SLICE and sum(folded) < 50_000
     folded.clear()
     async with office(tmp_path) as (mailboxes, search, inbox):
@@ -350,7 +352,7 @@ async def test_indexer_follows_delivery_and_starts_anew_when_most_is_stale(tmp_p
         entries = [await mailboxes.ingest.append(inbox.id, letter(body=f"needle number{n:03}"), Flag.DELETED) for n in range(30)]
         assert await search.indexer.caught_up()
         assert search.candidates("number007") == {entries[7].content_id}
-        monkeypatch.setattr(search_module, "stale", lambda index, database: held(index) > 10)
+        monkeypatch.setattr(fulltext, "stale", lambda index, database: held(index) > 10)
         await mailboxes.entries.expunge(inbox.id, [entry.uid for entry in entries[3:]])
         search.indexer.wake()
         await comes(lambda: search.candidates("number007") == set() and not search.indexer.behind())
