@@ -141,17 +141,16 @@ def make_assistant(office: "Office") -> "Assistant":
     agent = office.settings.agent
     return Assistant(make_model(agent), office.registry, office.conversations, agent, office.now)
 
-# %% ../nbs/faces/00_office.ipynb #927668fd
+# %% ../nbs/faces/00_office.ipynb #614ff5e6
 DELIVERY_STOPS = 1.5  # seconds for a conversation with another server to end
 
 
 @asynccontextmanager
 async def working(office: "Office") -> AsyncIterator[None]:
-    """Recovery first; then the hub's watch, the indexer, delivery and its failures, until this is left."""
+    """Recovery first (delivery recovers the queue); then the hub's watch, the indexer, delivery, until this is left."""
     from gk.agent.failures import Failures  # late: a command that only reads needs neither
     from gk.smtp.delivery import DeliveryWorker
 
-    await office.queue.recover()
     await office.mailboxes.recover()
     await office.conversations.take_over()
     async with AsyncExitStack() as running:
@@ -171,7 +170,7 @@ async def working(office: "Office") -> AsyncIterator[None]:
         running.push_async_callback(failures.stop)
         yield
 
-
+# %% ../nbs/faces/00_office.ipynb #0640f0d8
 @asynccontextmanager
 async def outside_world(office: "Office") -> AsyncIterator[tuple[str, int] | None]:
     """Where mail for people elsewhere goes: the outside world of a demo, or nowhere."""
@@ -278,7 +277,7 @@ def refuse_orphans(folder: Path) -> None:
         raise DatabaseError(f"{database}: the database is {'empty' if database.exists() else 'missing'}, but there is mail in "
                             f"{folder / 'mail'}; restore gk.db from a backup, or move that mail away to begin anew")
 
-# %% ../nbs/faces/00_office.ipynb #64201f6e
+# %% ../nbs/faces/00_office.ipynb #26d25718
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 

@@ -193,12 +193,22 @@ def _end_at_the_latest(seconds: float) -> None:
     timer.daemon = True
     timer.start()
 
-# %% ../nbs/faces/02_serve.ipynb #5eb93991
+# %% ../nbs/faces/02_serve.ipynb #03195581
+def _look_ahead(settings: Settings) -> None:
+    """Ports, before anything is written. What holds them is most often this very server, started twice: then we say that."""
+    try:
+        check_ports(settings)
+    except CannotStart:
+        if (settings.data / "gk.lock").exists():
+            FolderLock(settings.data).release()
+        raise
+
+
 def run(settings: Settings) -> None:
     """Run the server on these settings until it is told to stop; `CannotStart`."""
     data = settings.data
     try:
-        check_ports(settings)
+        _look_ahead(settings)
         check(settings)  # the certificate of [tls]
         lock = FolderLock(data)
         _allow_connections()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import subprocess
+import sys
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -166,6 +169,30 @@ async def test_recover_keeps_adopted_files_and_removes_orphans(queue, tmp_path, 
     assert [path.name for path in (tmp_path / "spool").iterdir()] == [adopted.path.name]
     (item,) = await after.claim(10, 5000.0)
     assert item.spool.read_bytes() == b"x" * SPOOL_BYTES
+
+
+async def test_recover_leaves_what_another_process_is_just_putting_in(queue, tmp_path):
+    """A command beside the server has written the file and not yet the row; once such a file was cleared away as an orphan."""
+    (tmp_path / "spool").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as command:  # noqa: ASYNC220
+        theirs, dead = tmp_path / "spool" / f"{command.pid}-aa.eml", tmp_path / "spool" / "4194999-aa.eml"
+        theirs.write_bytes(b"theirs")
+        dead.write_bytes(b"of a process that was killed")
+        await queue.recover()
+        assert theirs.exists() and not dead.exists()
+        command.kill()
+        command.wait()
+    await queue.recover()
+    assert not theirs.exists()
+
+
+async def test_recover_names_the_files_that_are_missing(queue, tmp_path):
+    await queue.submit(letter(size=SPOOL_BYTES))
+    (file,) = (tmp_path / "spool").iterdir()
+    file.unlink()
+    with structlog.testing.capture_logs() as logs:
+        await queue.recover()
+    assert [entry["file"] for entry in logs if entry["event"] == "queue.file_missing"] == [str(file)]
 
 
 async def test_settling_in_a_transaction_that_fails_settles_nothing(queue, database):

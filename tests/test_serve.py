@@ -119,6 +119,15 @@ def test_a_second_one_on_the_same_folder_is_refused_and_the_first_goes_on(gk_ser
     smtplib.SMTP("127.0.0.1", server.smtp, timeout=5).quit()
 
 
+def test_the_same_server_started_twice_is_told_so_and_not_that_a_port_is_taken(gk_serve):
+    server = gk_serve()
+    said = refused(server)
+    assert f"process {server.process.pid}" in said and str(server.data) in said and "taken" not in said
+    server.kill()
+    with socket.create_server(("127.0.0.1", server.smtp)):
+        assert "taken" in refused(server), "the lock of a dead server explains nothing"
+
+
 def test_a_lock_that_a_killed_process_left_is_no_obstacle(gk_serve):
     server = gk_serve()
     server.kill()

@@ -257,6 +257,18 @@ async def test_sender_outside_is_told_where_there_is_an_outside(connected: House
     assert (kept.sender, kept.recipients) == ("", ("carol@elsewhere.example",))
 
 
+async def test_one_report_for_all_mailboxes_that_refused_a_message(house: House) -> None:
+    """Each of them once made a report of its own: a mail to a hundred full mailboxes was a hundred mails to its sender."""
+    await house.directory.add_account("erin@example.test", name="Erin")
+    house.people["erin"] = (await house.directory.accounts())[-1]
+    await house.submit("hello", "alice", "bob", sender="erin@example.test")
+    for name in ("alice", "bob"):
+        await house.directory.delete_account(f"{name}@example.test")
+    await house.deliver()
+    (report,) = await house.inbox("erin")
+    assert report.count(b"Final-Recipient:") == 2
+
+
 async def test_nobody_delivers_outside_without_a_relay(house: House) -> None:
     await house.submit("hello", "dave@outside.example", sender="alice@example.test")
     await house.deliver()
@@ -386,7 +398,110 @@ def test_replies(code: int, text: str, fate: str, status: str) -> None:
     assert "\n" not in verdict.text
 
 
+async def test_a_relay_that_hangs_up_instead_of_saying_goodbye_gets_nothing_twice(tmp_path: Path) -> None:
+    """Its 250 stands. What happened at QUIT was once taken for a failure of the whole conversation."""
+    taken = []
+
+    async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 rude.example\r\n")
+        async for line in reader:
+            if line.startswith(b"QUIT"):
+                writer.transport.abort()
+                return
+            if line.startswith(b"DATA"):
+                writer.write(b"354 Go on\r\n")
+                taken.append(await reader.readuntil(b"\r\n.\r\n"))
+            writer.write(b"550 5.1.1 No\r\n" if b"nobody" in line else b"250 2.0.0 Ok\r\n")
+
+    server = await asyncio.start_server(rude, "127.0.0.1", 0)
+    house = await House(tmp_path, server.sockets[0].getsockname()).open()
+    await house.submit("hello", "dave@a.example", "nobody@a.example", sender="bob@example.test")
+    await house.deliver()
+    assert await house.statuses() == {"sent": 2, "bounced": 1}, "dave, and bob's report"
+    assert len(taken) == 1
+    server.close()
+    await house.close()
+
+
 # storage that fails, and the unforeseen
+
+
+def large(house: House, text: str) -> Path:
+    """A message with a file of its own."""
+    spool = house.queue.spool()
+    spool.write(TEXT.format(text).encode() + (b"y" * 78 + b"\r\n") * 5000)
+    return spool.finish()
+
+
+@pytest.mark.parametrize("how", ["missing", "cut off"])
+@pytest.mark.parametrize("to", ["alice", "dave@a.example"])
+async def test_a_stored_message_that_is_damaged_waits_and_its_sender_is_told_in_the_end(
+    connected: House, outside: OutsideWorld, how: str, to: str
+) -> None:
+    """Not half a message, not "the mailbox does not exist", and nobody else waits for it."""
+    file = large(connected, "precious")
+    number = await connected.submit("precious", to, sender="bob@example.test", data=file)
+    await connected.submit("beside it", "alice")
+    whole = file.read_bytes()
+    file.unlink()
+    if how == "cut off":
+        file.write_bytes(whole[:4096])
+    await connected.deliver()
+    assert await connected.subjects("alice") == ["beside it"] and outside.messages() == []
+    (outcome,) = await connected.queue.history(number)
+    assert outcome.status == "pending" and outcome.reply.startswith("4.3.0 ") and "stored message" in outcome.reply
+    while due := await connected.queue.next_due():
+        connected.now = due
+        await connected.deliver()
+    assert (await connected.queue.history(number))[0].status == "bounced"
+    (report,) = await connected.inbox("bob")
+    assert b"5.3.0" in report and (b"precious" in report) == (how == "cut off")
+    assert outside.messages() == []
+
+
+async def test_a_stored_message_that_is_brought_back_in_time_arrives(house: House) -> None:
+    file = large(house, "precious")
+    await house.submit("precious", "alice", data=file)
+    away = file.rename(house.folder / "away")
+    await house.deliver()
+    away.rename(file)
+    house.now = await house.queue.next_due() or house.now
+    await house.deliver()
+    assert await house.subjects("alice") == ["precious"]
+
+
+async def test_one_mailbox_that_cannot_be_written_holds_up_nobody_else(house: House) -> None:
+    """Somebody put a file where alice's folder was: her mail waits for the day it is repaired, bob's does not."""
+    await house.submit("one", "alice", "bob")
+    await house.deliver()
+    folder = house.folder / "mail" / str(house.people["alice"].id)
+    aside = folder.rename(house.folder / "aside")
+    folder.write_text("what is this?")
+    for _ in range(10):  # more often than there are attempts
+        await house.submit("two", "alice", "bob", sender="bob@example.test")
+        await house.deliver()
+        house.now += 61
+    assert await house.subjects("bob") == ["one"] + ["two"] * 10
+    assert (await house.statuses())["pending"] == 10, "our own disk makes no bounce"
+    folder.unlink()
+    aside.rename(folder)
+    await house.deliver()
+    assert await house.subjects("alice") == ["one"] + ["two"] * 10
+
+
+async def test_a_clock_that_is_put_back_delays_by_an_hour_at_most(house: House) -> None:
+    await house.submit("before", "alice")
+    house.now -= 3000.0
+    await house.submit("after", "alice")
+    await house.deliver()
+    assert await house.subjects("alice") == ["after"]
+    house.now += 3000.0
+    await house.deliver()
+    assert await house.subjects("alice") == ["after", "before"]
+    await house.submit("from the future", "alice")
+    house.now -= 10 * 365 * 86_400.0
+    await house.deliver()
+    assert await house.subjects("alice") == ["after", "before", "from the future"]
 
 
 @pytest.mark.parametrize("error", [StorageFull("no space"), DatabaseError("broken"), OSError(5, "Input/output error")])

@@ -245,6 +245,19 @@ def test_a_reply_line_is_short_and_plain_whatever_is_in_it() -> None:
     assert line.count(b"\r") == line.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("name", ["John's-iMac.local", "a/b", "#1", "*", "[127.0.0.1]", "[IPv6:::1]", "a_b", "x."])
+def test_odd_names_of_machines_are_no_reason_to_refuse_their_mail(name: str) -> None:
+    session = greeted()
+    assert feed(session, f"EHLO {name}\r\n".encode()) == [Hello(name, True)]
+
+
+def test_rfc5321_4_2_our_last_words_begin_with_our_name() -> None:
+    for lines, reply in ((b"QUIT\r\n", b"221 2.0.0 mx.example.test "), (b"XYZZY\r\n", b"421 4.7.0 mx.example.test ")):
+        session = greeted(max_errors=1)
+        feed(session, lines)
+        assert session.bytes_to_send().splitlines()[-1].startswith(reply)
+
+
 # the same bytes in any split
 
 
@@ -458,16 +471,16 @@ def test_while_a_question_is_open_nothing_is_interpreted() -> None:
     assert [type(event) for event in session.feed()] == [RcptTo]
     session.reject(450, "4.2.0", "later")
     assert session.feed() == [Closed("quit")]
-    assert session.bytes_to_send() == b"250 2.1.0 Sender ok\r\n450 4.2.0 later\r\n221 2.0.0 Goodbye\r\n"
+    assert session.bytes_to_send() == b"250 2.1.0 Sender ok\r\n450 4.2.0 later\r\n221 2.0.0 mx.example.test Goodbye\r\n"
 
 
 def test_shut_from_our_side() -> None:
     session = in_data()
     session.feed(b"half a message")
-    session.shut(421, "4.4.2", "Too slow")
+    session.shut("4.4.2", "Too slow")
     assert session.feed(b"\r\n.\r\n") == [Closed("shut")]
-    assert session.bytes_to_send() == b"421 4.4.2 Too slow\r\n"
-    session.shut(421, "4.4.2", "again")
+    assert session.bytes_to_send() == b"421 4.4.2 mx.example.test Too slow\r\n"
+    session.shut("4.4.2", "again")
     assert session.bytes_to_send() == b""
 
 

@@ -244,6 +244,23 @@ def test_content_is_kept_to_the_octet(mx: Office, size: int) -> None:
     assert mx.queued()[0][2].partition(b"+0000\r\n")[2] == body
 
 
+@pytest.mark.parametrize(("header", "kept"), [
+    (b"Return-Path: <boss@example.test>\r\nSubject: x\r\n\r\n", b"Subject: x\r\n\r\n"),
+    (b"Subject: x\r\nRETURN-PATH :\r\n <a@b.example>\r\nreturn-path: <c@d.example>\r\nTo: y\r\n\r\n",
+     b"Subject: x\r\nTo: y\r\n\r\n"),
+    (b"Return-Path: <boss@example.test>\r\n\r\n", b"\r\n"),
+    (b"X-Return-Path: <a@b.example>\r\nSubject: Return-Path: no\r\n\r\n", None),
+    (b"\r\nThere is no header.\r\n\r\n", None),
+])
+def test_rfc5321_4_4_a_return_path_that_the_client_wrote_goes(mx: Office, header: bytes, kept: bytes | None) -> None:
+    text = b"Return-Path: <this@is.text>\r\n" + b"y" * 70_000 + b"\r\nReturn-Path: text\r\n"
+    with mx.client() as client:
+        client.begin("bob@example.test")
+        client.send(header + text + b".\r\n")
+        assert client.reply().startswith("250")
+    assert mx.queued()[0][2].partition(b"+0000\r\n")[2] == (header if kept is None else kept) + text
+
+
 def test_a_client_that_vanishes_within_a_long_message_leaves_nothing(mx: Office) -> None:
     client = mx.client()
     client.begin()
