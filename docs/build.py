@@ -39,7 +39,7 @@ FLOORS = {
 
 
 def processed(path: Path) -> nbformat.NotebookNode:
-    """One notebook as a reader should see it: without directives and without the cells they hide."""
+    """One notebook as a reader should see it: without directives, the cells they hide, and the code of `#| echo: false`."""
     processors = [strip_hidden_metadata, hide_, hide_line, filter_stream_, strip_ansi]
     notebook = NBProcessor(path, procs=processors, process=True).nb
     cells = []
@@ -49,23 +49,24 @@ def processed(path: Path) -> nbformat.NotebookNode:
             continue
         if cell.cell_type == "code":
             outputs = [nbformat.from_dict(output) for output in cell.get("outputs", [])]
-            cells.append(nbformat.v4.new_code_cell(source, outputs=outputs))
+            shown = {"tags": ["remove-input"]} if "echo:" in getattr(cell, "directives_", {}) else {}
+            cells.append(nbformat.v4.new_code_cell(source, outputs=outputs, metadata=shown))
         else:
             cells.append(nbformat.v4.new_markdown_cell(source))
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": notebook.metadata.get("kernelspec", {})})
 
 
 def readme(notebook: nbformat.NotebookNode) -> str:
-    """README.md as Markdown, from the processed first page; links to chapters lead into nbs/."""
+    """README.md as Markdown, from the processed first page; links to chapters and pictures lead into nbs/."""
     exporter = MarkdownExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     text, _ = exporter.from_notebook_node(notebook)
-    text = re.sub(r"\]\((?!https?://|#|/)([\w./-]+\.ipynb)\)", r"](nbs/\1)", text)
+    text = re.sub(r"\]\((?!https?://|#|/)([\w./-]+\.(?:ipynb|png))\)", r"](nbs/\1)", text)
     return "<!-- made from nbs/index.ipynb by docs/build.py -->\n\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def contents() -> str:
     """The table of contents that the first page carries, a section a floor."""
-    sections = ["```{toctree}\n:hidden:\n\nstandards\n```"]
+    sections = ["```{toctree}\n:hidden:\n\nself\noperating\nstandards\n```"]
     for folder, caption in FLOORS.items():
         pages = sorted(path.stem for path in (ROOT / "nbs" / folder).glob("*.ipynb"))
         lines = "\n".join(f"{folder}/{page}" for page in pages)
@@ -76,6 +77,7 @@ def contents() -> str:
 def prepare() -> None:
     """Write every processed notebook to the folder that Sphinx reads."""
     shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(ROOT / "nbs" / "images", SOURCE / "images")
     for path in sorted((ROOT / "nbs").rglob("*.ipynb")):
         if ".ipynb_checkpoints" in path.parts:
             continue
