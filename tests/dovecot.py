@@ -76,7 +76,8 @@ class Dovecot:
             (self.mail / name).mkdir(parents=True)
         (self.run / "state").mkdir(parents=True)
         for number, message in enumerate(messages):
-            file = self.mail / "cur" / f"{1_700_000_000 + number}.M{number}.host,S={len(message)},W={len(message)}:2,"
+            virtual = len(message) + message.count(b"\n") - message.count(b"\r\n")
+            file = self.mail / "cur" / f"{1_700_000_000 + number}.M{number}.host,S={len(message)},W={virtual}:2,"
             file.write_bytes(message)
             os.utime(file, (1_700_000_000 + number,) * 2)
         (self.run / "users").write_text(f"{USER}:{PASSWORD}\n")

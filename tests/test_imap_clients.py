@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, on our listeners; and Dovecot asked the same questions about the same mailbox."""
+"""Programs that nobody here wrote, on our listeners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import imaplib
 import os
 import pty
 import re
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,8 +18,6 @@ from typing import Any
 
 import pytest
 from conftest import comes
-from dovecot import PASSWORD as DOVECOT_PASSWORD
-from dovecot import Dovecot
 from imap_house import ALICE, PASSWORD, a_house, a_server, put
 from imapclient import IMAPClient
 
@@ -247,173 +244,7 @@ def subject(message: bytes) -> str:
     return re.search(rb"^Subject: (.*?)\r?$", message, re.MULTILINE)[1].decode()  # type: ignore[index]
 
 
-# Dovecot: the same questions about the same mailbox
-
-
-class Wire:
-    """A client that keeps whole answers."""
-
-    def __init__(self, port: int, password: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.file = self.socket.makefile("rb")
-        self.file.readline()
-        self.ask(f'LOGIN {ALICE} "{password}"')
-
-    def ask(self, command: str) -> list[bytes]:
-        """The lines of an answer, literals included; the tagged one last."""
-        self.socket.sendall(f"q {command}\r\n".encode())
-        lines = []
-        while True:
-            line = self.file.readline()
-            assert line, f"hung up after {command}"
-            while found := re.search(rb"\{(\d+)\}\r\n\Z", line):
-                line += self.file.read(int(found[1])) + self.file.readline()
-            lines.append(line)
-            if line.startswith(b"q "):
-                return lines
-
-    def close(self) -> None:
-        self.socket.close()
-        self.file.close()
-
-
-GROUPS = """From: "Quoted \\"Name\\"" <q@example.test>, Second <s@example.test>
-To: undisclosed-recipients:;
-Cc: Group: one@x.test, two@y.test;
-Reply-To: r@example.test
-Sender: s@example.test
-Date: 1 Feb 2024 10:00:00 GMT
-Message-ID: <1@x>
-In-Reply-To: <0@x>
-Subject: folded
-	and folded again
-
-text
-"""
-NESTED = """Content-Type: multipart/mixed; boundary="b 1"
-
---b 1
-Content-Type: message/rfc822
-
-From: in@example.test
-Subject: inner
-Content-Type: multipart/alternative; boundary=c
-
---c
-
-one
---c
-Content-Type: text/html
-
-<p>
---c--
-
---b 1
-Content-Type: image/png; name="x.png"
-Content-Disposition: inline; filename="x.png"
-Content-ID: <cid@x>
-Content-Language: fr, en
-Content-Transfer-Encoding: base64
-
-iVBORw0KGgo=
-
---b 1--
-epilogue
-"""
-HARD = [
-    mail("Plain"), mail("Two halves", html="<p>Hi</p>"), mail("Attached", attachment=b"%PDF" * 300), mail("Déjà vu"),
-    b"From: a@example.test\r\nSubject: no body at all\r\n\r\n",
-    *(text.replace("\n", "\r\n").encode() for text in (GROUPS, NESTED)),
-]
-
-QUESTIONS = [
-    "FETCH * UID", "FETCH *:* UID", "FETCH 3:1 UID", "FETCH 1,1,1 UID", "FETCH 7:* UID", "FETCH 8:* UID", "FETCH 8 UID",
-    "FETCH 0 UID", "FETCH 1:8 UID", "UID FETCH *:1 (UID)", "UID FETCH 999:* (UID)", "UID FETCH 999 (UID)", "fetch 1 (Flags)",
-    "FETCH 1 ALL", "FETCH 1 FAST", "FETCH 1 FULL", "FETCH 1 (ALL)", "FETCH 1 ()", "FETCH 1 (FLAGS", "FETCH 1 FLAGS)",
-    "FETCH 1 BODY.PEEK[]<99999.3>", "FETCH 1 BODY.PEEK[HEADER]<0.10>", "FETCH 1 BODY.PEEK[HEADER.FIELDS (FROM)]<2.5>",
-    "FETCH 1 BODY.PEEK[HEADER.FIELDS ()]", "FETCH 1 BODY.PEEK[HEADER.FIELDS.NOT (FROM TO)]", "FETCH 1 BODY.PEEK[MIME]",
-    "FETCH 7 BODY.PEEK[1]", "FETCH 7 BODY.PEEK[1.MIME]", "FETCH 7 BODY.PEEK[1.HEADER]", "FETCH 7 BODY.PEEK[1.TEXT]",
-    "FETCH 7 BODY.PEEK[1.1.MIME]", "FETCH 7 BODY.PEEK[1.2]", "FETCH 7 BODY.PEEK[1.HEADER.FIELDS.NOT (SUBJECT)]",
-    "FETCH 7 BODY.PEEK[2]<0.5>", "FETCH 1 BODY.PEEK", "FETCH 1 X", "FETCH 1: FLAGS", "FETCH ,1 FLAGS", "UID", "UID NOOP",
-    "SEARCH 1:3", "SEARCH 1:99", "SEARCH *", "SEARCH 3:1", "SEARCH UID 999:*", "SEARCH NOT", "SEARCH OR 1", "SEARCH ()",
-    "SEARCH ((ALL))", "SEARCH OR OR 1 2 OR 3 4", "SEARCH CHARSET utf8 SUBJECT plain", "SEARCH CHARSET latin1 SUBJECT plain",
-    "SEARCH CHARSET X-NONE ALL", "SEARCH HEADER X-Foo \"\"", "SEARCH CC \"\"", "SEARCH BEFORE 1-Jan-30", "SEARCH BODY (x)",
-    "SEARCH UNSEEN UNANSWERED UNDELETED UNDRAFT UNFLAGGED", "SELECT \"INBOX", "SELECT {3", "SELECT {abc}",
-    "FETCH 1:* (UID RFC822.SIZE)", "FETCH 1:* FLAGS", "FETCH 1:* ENVELOPE", "FETCH 1:* BODYSTRUCTURE", "FETCH 1:* BODY",
-    "FETCH 1:* BODY.PEEK[]", "FETCH 1:* BODY.PEEK[HEADER]", "FETCH 1:* BODY.PEEK[TEXT]", "FETCH 1:* BODY.PEEK[1]",
-    "FETCH 1:* BODY.PEEK[1.MIME]", "FETCH 1:* BODY.PEEK[2]", "FETCH 1:* BODY.PEEK[1.HEADER]", "FETCH 1:* BODY.PEEK[1.TEXT]",
-    "FETCH 7 BODY.PEEK[1.1]", "FETCH 1:* BODY.PEEK[1.2.MIME]", "FETCH 1:* BODY.PEEK[3]", "FETCH 1:* BODY.PEEK[]<10.20>",
-    "FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT DATE)]", "FETCH 1:* BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT FROM)]",
-    "FETCH 1:* BODY.PEEK[1.HEADER.FIELDS (SUBJECT)]", "FETCH 1:* RFC822.HEADER", "FETCH 2 RFC822.TEXT", "FETCH 2 FLAGS",
-    "FETCH 9 FLAGS", "UID FETCH 99 FLAGS", "STORE 1 +FLAGS (\\Flagged Work)", "STORE 1:2 -FLAGS.SILENT (\\Seen)",
-    "UID STORE 3 FLAGS (\\Answered)", "STORE 1 FLAGS (\\Recent)", "STORE 9 FLAGS ()", "SEARCH ALL", "SEARCH FLAGGED",
-    "SEARCH UNSEEN", "SEARCH KEYWORD Work", "SEARCH SUBJECT folded", "SEARCH FROM second", "SEARCH BODY morning",
-    "SEARCH TEXT inner", "SEARCH LARGER 500", "SEARCH OR SEEN ANSWERED", "SEARCH NOT 1:3", "SEARCH UID 2:4",
-    "SEARCH HEADER Message-ID 1@x", "SEARCH SENTSINCE 1-Feb-2024 SENTBEFORE 2-Feb-2024", "SEARCH CC one@x.test", "SEARCH X",
-    "SEARCH TO undisclosed", "SEARCH CC group", "SEARCH TEXT x.png", "SEARCH TEXT image/png", "SEARCH TEXT Content-Language",
-    "SEARCH BODY x-none",
-    "SEARCH 9", "UID SEARCH 1:2", "CREATE New", "CREATE New/Child", "LIST \"\" New*",
-    "STATUS New/Child (MESSAGES UIDNEXT UNSEEN)", "COPY 1:2 New/Child", "STATUS New/Child (MESSAGES UIDNEXT UNSEEN)",
-    "COPY 1 Nowhere", "SELECT Nowhere", "SELECT INBOX", "RENAME New/Child New/Other", "LIST \"\" New/%", "DELETE New/Other",
-    "DELETE Nowhere", "CREATE INBOX", "DELETE INBOX", "LIST \"\" \"\"", "SELECT INBOX",
-    "STORE 2,4 +FLAGS.SILENT (\\Deleted)", "UID EXPUNGE 2", "EXPUNGE", "SEARCH ALL", "UID SEARCH ALL", "NOOP", "CHECK",
-    "NONSENSE", "FETCH", "CLOSE", "STATUS INBOX (MESSAGES)",
-]  # fmt: skip
-
-
-def comparable(lines: list[bytes]) -> list[bytes]:
-    """An answer without what may differ: words for people, order of items, case, unasked lines about recent and flags."""
-    kept = []
-    for line in lines:
-        if line.startswith(b"q "):
-            code = re.search(rb"\[(TRYCREATE|READ-WRITE|READ-ONLY)\]", line)
-            line = b" ".join(line.split(b" ")[:2]) + (b" " + code[1] if code else b"")
-        elif re.match(rb"\* (OK|FLAGS|\d+ RECENT|LIST .*Noselect)", line):
-            continue
-        elif line.startswith(b"* LIST"):
-            line = re.sub(rb"\([^)]*\)", b"()", line)
-        # Dovecot repeats header names in capitals, and writes short strings as literals in other places than we do
-        line = re.sub(rb"BODY\[([^]]*)\]", lambda found: b"BODY[" + found[1].upper() + b"]", line)
-        if b"ENVELOPE" in line or b"BODYSTRUCTURE" in line:
-            line = as_quoted(line)
-        line = line.replace(b" \\Recent", b"").replace(b"\\Recent ", b"").replace(b"\\Recent", b"")
-        kept.append(line.strip())
-    return kept
-
-
-def as_quoted(line: bytes) -> bytes:
-    """Every literal of a line as a quoted string."""
-    while found := re.search(rb"\{(\d+)\}\r\n", line):
-        end = found.end() + int(found[1])
-        text = line[found.end() : end].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        line = line[: found.start()] + b'"' + text + b'"' + line[end:]
-    return line
-
-
-async def test_dovecot_gives_the_same_answers(peer: Peer, tmp_path: Path) -> None:
-    peer("dovecot")
-    differences = []
-
-    def compare(ours: int, theirs: int) -> None:
-        gk, dovecot = Wire(ours, PASSWORD), Wire(theirs, DOVECOT_PASSWORD)
-        try:
-            for wire in (gk, dovecot):
-                wire.ask("SELECT INBOX")
-            for question in QUESTIONS:
-                one, other = comparable(gk.ask(question)), comparable(dovecot.ask(question))
-                if one != other:
-                    unequal = [pair for pair in zip(one, other, strict=False) if pair[0] != pair[1]]
-                    differences.append((question, unequal or (one, other)))
-        finally:
-            gk.close()
-            dovecot.close()
-
-    async with a_house() as house, a_server(house) as server:
-        for message in HARD:
-            await put(house, message)
-        with Dovecot(tmp_path / "dovecot", HARD) as dovecot:
-            await asyncio.to_thread(compare, server.addresses()[0][1], dovecot.port)
-    assert not differences, "\n\n".join(f"{question}\n{pairs}" for question, pairs in differences)
+# the wire itself
 
 
 async def test_idle_on_the_wire_within_a_second() -> None:

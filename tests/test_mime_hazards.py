@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gk.mail import headers, mime
-from gk.mail.digest import digest, normalise
+from gk.mail.digest import digest, normalise, search_text
 from gk.mail.headers import (
     Bounds,
     decode_header,
@@ -418,7 +418,7 @@ def test_any_header_value_reads(value: bytes) -> None:
     assert len(parse_parameters(value)[1]) <= 100
     block = b"Subject: " + value + b"\r\n\r\n"
     assert all(name == name.lower() for name, _ in split_fields(block))
-    assert select_fields(block, ["subject"]).startswith(b"Subject: ")
+    assert select_fields(block, [b"subject"]).startswith(b"Subject: ")
 
 
 ENTRIES = [
@@ -536,3 +536,54 @@ def test_ampersands_without_end_are_never_given_to_the_html_cleaner(text: str, m
     assert sanitise(f"<p>{text}</p>").html.startswith("<pre>") and not given
     sanitise("<p>" + "&eacute;t&eacute;&nbsp;" * 1000 + "</p>")
     assert len(given) == 1
+
+
+def test_words_before_a_bare_address_are_no_part_of_it() -> None:
+    """Bob bob@x.test is not Bobbob@x.test, an address that nobody has written and somebody may have."""
+    assert parse_mailboxes(b"Bob Smith bob@x.test") == [(b"Bob Smith", None, b"bob", b"x.test")]
+    assert parse_mailboxes(b"bob@x.test Smith, a@b.test") == [(None, None, b"bob", b"x.test"), (None, None, b"a", b"b.test")]
+    assert parse_mailboxes(b"<bob smith@x.test>") == [(None, None, b"bob smith", b"x.test")]
+    assert parse_mailboxes(b"bob . smith @ x . test") == [(None, None, b"bob.smith", b"x.test")]
+
+
+@pytest.mark.parametrize(("value", "main", "parameters"), [
+    (b'text/plain charset="utf-8"', b"text/plain", ((b"charset", b"utf-8"),)),
+    (b"text / plain; charset=utf-8", b"text / plain", ((b"charset", b"utf-8"),)),
+    (b"attachment filename=x.pdf", b"attachment", ((b"filename", b"x.pdf"),)),
+    (b'"base64"', b"base64", ()),
+    (b"", b"", ()),
+])
+def test_a_missing_semicolon_loses_no_parameter(value: bytes, main: bytes, parameters: object) -> None:
+    assert parse_parameters(value) == (main, parameters)
+
+
+def test_lines_that_are_no_fields_are_among_all_but_these_rfc3501_6_4_5() -> None:
+    block = b"From somebody Thu Feb  1\r\nFrom: a@x.test\r\nX: 1\r\r\n 2\r\nno colon\r\n\r\n"
+    assert select_fields(block, [b"FROM"]) == b"From: a@x.test\r\n\r\n"
+    assert select_fields(block, [b"from"], without=True) == b"From somebody Thu Feb  1\r\nX: 1\r\r\n 2\r\nno colon\r\n\r\n"
+    assert select_fields(block, [b"none"]) == b"\r\n" and select_fields(b"", [b"none"], without=True) == b"\r\n"
+
+
+def test_the_line_break_before_a_delimiter_belongs_to_it_rfc2046_5_1_1() -> None:
+    """Also where a part ends before its header does."""
+    mail = parse(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n--b\r\n\r\nx\r\n--b--\r\n")
+    one, two = mail.parts[1:]
+    assert mail.data[one.header_start : one.body_start] == b"Content-Type: text/html" and one.size == 0
+    assert mail.data[two.body_start : two.body_end] == b"x"
+
+
+def test_a_report_of_a_delivery_is_found_by_its_text() -> None:
+    report = parse(
+        b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        b"Final-Recipient: rfc822; carol@example.test\r\nAction: failed\r\n--b--\r\n"
+    )
+    assert "carol@example.test action: failed" in search_text(report)[0]
+
+
+def test_a_comment_within_a_date() -> None:
+    assert parse_date("Thu, 1 (first) Feb 2024 10:00:00 +0100") == parse_date("Thu, 1 Feb 2024 10:00:00 +0100") is not None
+
+
+def test_file_names_and_dates_keep_their_spaces_in_bodystructure_and_envelope() -> None:
+    found = digest(b'Date: Thu Feb  1 10:00:00 2024\r\nContent-Type: text/plain; name="a  b.txt"\r\n\r\nx\r\n')
+    assert b'"a  b.txt"' in found.bodystructure and b'"Thu Feb  1 10:00:00 2024"' in found.envelope

@@ -89,7 +89,7 @@ def normalise(
         apart = piece[-1:].isspace() or (apart and not words)
     return "".join(out)
 
-# %% ../../nbs/mail/04_digest.ipynb #98fc0e42
+# %% ../../nbs/mail/04_digest.ipynb #a0d666bc
 def search_text(
     message: Message,
     limit: int | None = None,  # characters; None: the bound of the message
@@ -107,7 +107,7 @@ def search_text(
             words.append(filename_of(part))
         if part.parent >= 0 and b"subject" in part.fields:
             words.append(decode_header(part.fields[b"subject"]))
-        if part.type.startswith("text/"):
+        if part.type.startswith(("text/", "message/")) and not part.children:
             complete &= part.size <= 4 * limit and not (encoding_of(part) != "base64" and part.size > limit)
             text = decode(message, part, limit)
             words.append(to_text(text) if part.type == "text/html" else text)

@@ -68,26 +68,20 @@ def unfold(
     "The value on one line, without the space around it (RFC 5322 §2.2.3)"
     return value.replace(b"\r\n", b"").replace(b"\n", b"").strip()
 
-# %% ../../nbs/mail/00_headers.ipynb #c4b19cd3
-_RAW_FIELD = re.compile(rb"([!-9;-~]*+)[ \t]*+:?[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+")
+# %% ../../nbs/mail/00_headers.ipynb #2590e45f
+_RAW_FIELD = re.compile(rb"(?=[^\r\n])(?:([!-9;-~]++)[ \t]*+:)?[^\n]*+(?:\n[ \t][^\n]*+)*+")
 
 
 def select_fields(
     block: bytes,  # a header block that ends with its empty line
-    names: Iterable[str],  # field names, any case
+    names: Iterable[bytes],  # field names, any case
     without: bool = False,  # the fields not named instead
 ) -> bytes:
     "The named fields as they stand in the block, then an empty line"
-    wanted = {name.lower().encode("utf-8", "surrogateescape") for name in names}
-    kept, at = [], 0
-    while at < len(block) and block[at] not in b"\r\n":
-        found = _RAW_FIELD.match(block, at)
-        if not found or found.end() == at:
-            break
-        if (found[1].lower() in wanted) != without:
-            kept.append(found[0])
-        at = found.end()
-    return b"".join(kept) + b"\r\n"
+    wanted = {name.lower() for name in names}
+    fields = _RAW_FIELD.finditer(block)
+    kept = [field[0].removesuffix(b"\r") for field in fields if ((field[1] or b"").lower() in wanted) != without]
+    return b"\r\n".join([*kept, b"", b""]) if kept else b"\r\n"
 
 # %% ../../nbs/mail/00_headers.ipynb #81bb71e4
 _SINGLE = """
@@ -251,7 +245,7 @@ def without_comments(
     out.append(value[at:])
     return b"".join(out)
 
-# %% ../../nbs/mail/00_headers.ipynb #ca297ea7
+# %% ../../nbs/mail/00_headers.ipynb #62fa50ec
 _ESCAPED = re.compile(rb"\\(.)", re.S)
 
 
@@ -265,6 +259,7 @@ def unquote(
     return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
 
 
+_MAIN = re.compile(rb"\s*+([^\s;/]*+(?:\s*+/\s*+[^\s;]*+)?)")
 _PARAMETER = re.compile(rb'[\s;]*+([^\s=;"]*+)\s*+(?:=\s*+("(?:[^"\\]|\\.)*+"?|[^\s;]*+))?[^;]*+', re.S)
 Parameters = tuple[tuple[bytes, bytes], ...]
 
@@ -273,19 +268,20 @@ def parse_parameters(
     value: bytes,  # unfolded value of Content-Type or Content-Disposition
     limit: int = DEFAULT_BOUNDS.parameters,  # parameters that are read
 ) -> tuple[bytes, Parameters]:
-    "What stands before the first semicolon, and the parameters (name as written, value unquoted) in order"
+    "The first word (a type with its slash counts as one), and the parameters (name as written, value unquoted) in order"
     value = without_comments(value[: DEFAULT_BOUNDS.decoded_bytes])
-    main, _, rest = value.partition(b";")
+    main = _MAIN.match(value)
+    assert main is not None  # it matches nothing, too
     found: list[tuple[bytes, bytes]] = []
-    at = 0
+    at = main.end()
     for _ in range(limit):
-        match = _PARAMETER.match(rest, at)
+        match = _PARAMETER.match(value, at)
         if not match or match.end() == at:
             break
         if match[1] and match[2] is not None:
             found.append((match[1], unquote(match[2])))
         at = match.end()
-    return main.strip(), tuple(found)
+    return unquote(main[1]), tuple(found)
 
 # %% ../../nbs/mail/00_headers.ipynb #7c995d29
 _SECTION = re.compile(rb"([^*]+)\*(\d{1,4})(\*?)")
@@ -391,7 +387,7 @@ def parse_mailboxes(
         at = simple.end()
     return found
 
-# %% ../../nbs/mail/00_headers.ipynb #de9edab6
+# %% ../../nbs/mail/00_headers.ipynb #2c5f09dc
 class _Entry:
     "An entry of an address list while it is being read"
 
@@ -414,12 +410,31 @@ class _Entry:
         if self.inside is not None:
             return _angle_entry(phrase or comment or b"", self.inside)
         if b"@" in self.words:
-            return Mailbox(comment, None, *_split_at([word for word in self.words if word != b" "]))
+            name, words = _bare_address(_tight(self.words))
+            return Mailbox(name or comment, None, *_split_at(words))
         if b" " in phrase:
             return Mailbox(phrase, None, NO_LOCAL, NO_HOST)
         return Mailbox(comment, None, phrase, NO_HOST) if phrase else None
 
-# %% ../../nbs/mail/00_headers.ipynb #4c4cdaba
+# %% ../../nbs/mail/00_headers.ipynb #2d1596bc
+def _tight(
+    words: list[bytes],  # b" " where space stood
+) -> list[bytes]:
+    "The words without the space that counts for nothing: at either end, and beside a mark"
+    around = zip([b"@", *words], words, [*words[1:], b"@"], strict=False)
+    return [word for before, word, after in around if word != b" " or not (before[-1:] in b".@:," or after[:1] in b".@:,")]
+
+
+def _bare_address(
+    words: list[bytes],  # with b"@" among them
+) -> tuple[bytes, list[bytes]]:
+    "What stands before an address without angle brackets, and the words of the address: `Bob bob@example.test`"
+    first, last = words.index(b"@"), len(words) - 1 - words[::-1].index(b"@")
+    start = max((at + 1 for at, word in enumerate(words[:first]) if word == b" "), default=0)
+    end = next((at for at, word in enumerate(words) if at > last and word == b" "), len(words))
+    return b"".join(words[:start]).strip(), words[start:end]
+
+# %% ../../nbs/mail/00_headers.ipynb #7c28c4f6
 def _split_at(
     tokens: list[bytes],  # with b"@" among them
 ) -> tuple[bytes, bytes]:
@@ -433,7 +448,7 @@ def _angle_entry(
     tokens: list[bytes],  # between < and >
 ) -> Mailbox:
     "The entry `name <tokens>`"
-    tokens = [token for token in tokens if token != b" "]
+    tokens = _tight(tokens)
     route = b""
     if tokens and tokens[0] == b"@" and b":" in tokens:  # <@a,@b:local@host>, RFC 5322 §4.4
         colon = tokens.index(b":")
@@ -553,7 +568,7 @@ def parse_addresses(
     raw = value.encode("utf-8", "replace") if isinstance(value, str) else value
     return people(parse_mailboxes(unfold(raw), limit))
 
-# %% ../../nbs/mail/00_headers.ipynb #4b236a73
+# %% ../../nbs/mail/00_headers.ipynb #00ea00dd
 _MONTHS = {m: i for i, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)}
 _ZONES = {
     "ut": 0, "utc": 0, "gmt": 0, "z": 0, "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360,
@@ -564,7 +579,7 @@ _DATE = re.compile(
     r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2})(?:\.\d{1,9})?)?\s{0,9}(?:([+-])(\d{2}):?(\d{2})|([A-Za-z]{1,5}))?"
 )
 
-
+# %% ../../nbs/mail/00_headers.ipynb #83e3f04b
 class Moment(NamedTuple):
     "A date as a mail gives it"
 
@@ -576,8 +591,8 @@ def parse_date(
     value: bytes | str,  # value of a Date field
 ) -> Moment | None:
     "The moment it names, or None (RFC 5322 §3.3, §4.3)"
-    text = decode_text(value[:200]) if isinstance(value, bytes) else value[:200]
-    found = _DATE.match(text)
+    raw = (value.encode("utf-8", "replace") if isinstance(value, str) else value)[:200]
+    found = _DATE.match(decode_text(without_comments(raw)))
     if not found or not (month := _MONTHS.get(found[2].lower())):
         return None
     year, day = int(found[3]), int(found[1])

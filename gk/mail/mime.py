@@ -426,7 +426,7 @@ def next_delimiter(
         at = max(line_end - 1, found + 1)
     return None
 
-# %% ../../nbs/mail/01_mime.ipynb #18fda578
+# %% ../../nbs/mail/01_mime.ipynb #34fab2b0
 class _Tree:
     "The parts found so far, and what is left to read"
 
@@ -448,7 +448,7 @@ class _Tree:
             self.empty_line = empty_line(self.data, before)
         end = self.empty_line[1]
         if delimiter := next_delimiter(self.boundaries, before, end):
-            end = delimiter[1]
+            end = _before_break(self.data, delimiter[1])
         return max(end, start)
 
     def end_parts(self, last: int, until: int, end: int) -> None:
