@@ -32,11 +32,12 @@ from gk.accounts.directory import Account
 from gk.core.config import Settings
 from gk.mail.service import Mail
 from gk.mcp.endpoint import Endpoint
-from gk.mcp.mail import OFFERS, WINDOW, fenced, mail_server, quoted
+from gk.mcp.mail import OFFERS, WINDOW, fenced, quoted
 from gk.mcp.others import Other
 from gk.mcp.policy import Context, judge
 from gk.mcp.preview import one_line
 from gk.mcp.registry import Registry
+from gk.mcp.server import mail_server
 from gk.office import Office
 
 BIN = Path(sys.executable).parent
@@ -297,7 +298,7 @@ async def test_a_permission_cannot_be_sent_along(house: House) -> None:
     async with Client(mail_server(house.mail)) as client:
         as_argument = await client.call_tool("send_email", WRITES[0][1] | {"permission": {"approve": True}})
         unasked = await client.session.call_tool(
-            "send_email", WRITES[0][1], input_responses={"gk.mcp.mail:gate": ElicitResult(action="accept", content={})}
+            "send_email", WRITES[0][1], input_responses={"gk.mcp.server:gate": ElicitResult(action="accept", content={})}
         )
     assert as_argument.is_error and unasked.is_error and await house.sent() == 0
 

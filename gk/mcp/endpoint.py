@@ -6,7 +6,7 @@
 __all__ = ['ORIGIN', 'LOOPBACK', 'PersonToken', 'Verifier', 'person', 'security', 'described_at', 'running', 'Endpoint',
            'serve_stdio']
 
-# %% ../../nbs/mcp/05_endpoint.ipynb #1796e2a2
+# %% ../../nbs/mcp/05_endpoint.ipynb #af1cfd21
 import asyncio
 from collections.abc import Callable, Iterable
 
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..accounts.credentials import Credentials
 from ..accounts.directory import Account
 from ..mail.service import Mail
-from .mail import MailServer, mail_server
+from .server import MailServer, mail_server
 
 # %% ../../nbs/mcp/05_endpoint.ipynb #8b98a509
 ORIGIN = "mcp"  # what the queue notes about messages that are sent this way

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ACTING', 'ORIGIN', 'Prepared', 'acting', 'told', 'Ours', 'known_to', 'only_theirs', 'Registry']
 
-# %% ../../nbs/mcp/04_registry.ipynb #3ae762e3
+# %% ../../nbs/mcp/04_registry.ipynb #b99b0436
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from .policy import Contact, Facts
 from .preview import Preview
 
 if TYPE_CHECKING:
-    from gk.mcp.mail import MailServer
+    from gk.mcp.server import MailServer
 
 # %% ../../nbs/mcp/04_registry.ipynb #ad7f358e
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Prepared:
     preview: Preview | None = None  # for the card
     error: ToolResult | None = None  # the call makes no sense: this goes back to the model, and nobody is asked
 
-# %% ../../nbs/mcp/04_registry.ipynb #5ad6b61c
+# %% ../../nbs/mcp/04_registry.ipynb #89b2a362
 ACTING: ContextVar[Mail] = ContextVar("acting")  # the mail of the person for whom the call in progress is made
 ORIGIN = "assistant"  # what the queue notes about messages that are sent this way
 
@@ -44,7 +44,7 @@ def acting(
     approval: str = "",  # digest of the call that may run
 ) -> Iterator[None]:
     "What happens inside happens as this person, and this one call is approved"
-    from gk.mcp.mail import APPROVED  # the SDK: loaded by now
+    from gk.mcp.server import APPROVED  # the SDK: loaded by now
 
     person, approved = ACTING.set(mail), APPROVED.set(approval)
     try:
@@ -65,7 +65,7 @@ def told() -> Iterator[list[ToolResult]]:
     except ToolError as error:
         problem.append(ToolResult(str(error), is_error=True))
 
-# %% ../../nbs/mcp/04_registry.ipynb #bde0ada2
+# %% ../../nbs/mcp/04_registry.ipynb #60c3cf0a
 class Ours:
     "The mail server in this process"
 
@@ -79,7 +79,7 @@ class Ours:
         return self._server
 
     def _made(self) -> "MailServer":
-        from gk.mcp.mail import mail_server
+        from gk.mcp.server import mail_server
 
         return mail_server(ACTING.get)
 
