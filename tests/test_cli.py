@@ -87,6 +87,8 @@ def test_a_person_from_beginning_to_end(house):
     (["token", "add", "--as", "nobody@example.test"], "gk user list"),
     (["ask", "--as", "nobody@example.test", "bonjour"], "gk user list"),
     (["ask", "--as", "alice@example.test", "--now", "yesterday", "bonjour"], "--now yesterday"),
+    (["ask", "--as", "alice@example.test", "--now", "0001-01-01T00:00:00+00:00", "bonjour"], "between the years"),
+    (["ask", "--as", "alice@example.test", "--now", "9999-12-31T23:59:59+00:00", "bonjour"], "between the years"),
     (["ask", "--as", "alice@example.test", "--continue", "nonsense", "bonjour"], "no such conversation"),
     (["ask", "--as", "alice@example.test", "\udcff\udcfe"], "not text"),
     (["ask", "--as", "alice@example.test", "--continue", "\udcff", "bonjour"], "not text"),
@@ -285,7 +287,7 @@ def test_what_needs_approval_is_shown_and_not_done(demo):
     assert approval["name"] == "reply_email" and "demain" in approval["args"]["body"]
     assert json.loads(demo.gk("queue", "status", "--json").stdout)["sent"] == before
     text = demo.gk("ask", "--as", ALICE, "réponds à Bob que j'arrive demain")
-    assert BOB in text.stderr and "nothing was done" in text.stderr
+    assert BOB in text.stderr and "rien n’est fait" in text.stderr and "pour continuer" in text.stderr
     assert "Un envoi à qui vous avez nommé." in text.stderr  # the language of the request, not of the terminal
 
 

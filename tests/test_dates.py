@@ -122,7 +122,14 @@ before the 20th            | …                | 2026-02-20
 on the 3rd                 | 2026-03-03       | 2026-03-04
 on the 15th                | 2026-02-15       | 2026-02-16
 in October                 | 2025-10-01       | 2025-11-01
-this weekend               | 2026-03-07       | 2026-03-09
+this weekend               | 2026-02-28       | 2026-03-02
+over the weekend           | 2026-02-28       | 2026-03-02
+pendant le week-end        | 2026-02-28       | 2026-03-02
+last week of October       | 2025-10-25       | 2025-11-01
+la première semaine de janvier | 2026-01-01    | 2026-01-08
+la dernière semaine de février | 2026-02-22    | 2026-03-01
+from February              | 2026-02-01       | 2026-03-01
+d’octobre                  | 2025-10-01       | 2025-11-01
 entre le 3 et le 5 novembre | 2025-11-03      | 2025-11-06
 du 28 au 2 mars            | 2026-02-28       | 2026-03-03
 du 30 décembre au 2 janvier | 2025-12-30      | 2026-01-03
@@ -217,6 +224,7 @@ def test_looking_ahead(phrase: str, start: str, end: str) -> None:
         "lundi bleu",
         "entre nous",
         "since Bob",
+        "31/12/9999",
     ],
 )
 def test_what_is_no_date(phrase: str) -> None:

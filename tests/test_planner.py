@@ -177,7 +177,7 @@ réponds au premier que oui => list_emails() → reply_email(id='18', body='Oui.
 réponds au message de Carol : « Bien reçu »
     => {SEARCH_CAROL} → reply_email(id='17', body='Bien reçu')
 réponds à Bob en disant que je viens et que j'amène le dessert
-    => {SEARCH_BOB} → reply_email(id='18', body="Je viens et que j'amène le dessert.")
+    => {SEARCH_BOB} → reply_email(id='18', body="Je viens et j'amène le dessert.")
 réponds à Bob pour lui demander s'il vient aussi
     => {SEARCH_BOB} → reply_email(id='18', body='Peux-tu me dire si tu viens aussi\\u202f?')
 réponds à celui de Carol que je passe jeudi => {SEARCH_CAROL} → reply_email(id='17', body='Je passe jeudi.')
@@ -520,7 +520,7 @@ async def test_what_is_not_clear_changes_nothing(request_: str) -> None:
 async def test_what_is_not_understood_is_said_with_three_things_to_say_instead(request_: str, language: str) -> None:
     calls, answer = await Talk().say(request_)
     assert not calls and answer.count("\n- ") == 3
-    for example in answer.split("\n- ")[1:]:
+    for example in answer.replace(NARROW, " ").split("\n- ")[1:]:
         assert example in complete(example, "fr" if language == "fr" else "en", number=1000)
 
 
@@ -796,3 +796,64 @@ def test_offered_examples_name_people_who_are_there() -> None:
         ["les mails de Carol", "que m'a écrit Carol ?", "supprime les mails de la newsletter", "que veut Bob ?"], people
     )
     assert offered == ["les mails d'Emma", "que m'a écrit Emma ?", "que veut Bob ?"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "lis le mail de Zoé et supprime-le",  # no such mail: nothing to delete
+        "open the mail from Zoe and forward it to Bob",
+        "archive les mails de la newsletter et supprime-les",  # "les" is no list that was seen
+        "supprime le dernier et réponds merci",  # "lui" is somebody whose mail has just gone
+        "archive le 2 et supprime le 3",  # of a list that nobody has seen
+        "réponds ok et supprime-le",  # perhaps what the message is to say
+        "écris à David que je viens et archive le mail de Carol",  # two people of that name, and a dictated text
+        "crée un dossier Lire et répondre à Bob",
+    ],
+)
+async def test_the_second_of_two_orders_never_acts_on_a_guess(request_: str) -> None:
+    talk = Talk()
+    await talk.say("lis le mail de Carol")  # an older mail is open: "le" is not this one
+    changed = [c for c in (await talk.say(request_))[0] if c.startswith(CHANGING)]
+    assert not changed or changed == ["create_folder(name='Lire et répondre à Bob')"]
+    assert not talk.toy.sent
+
+
+async def test_a_refused_first_order_ends_both() -> None:
+    talk = Talk()
+    await talk.say("lis le mail de Carol")
+    messages = [*talk.messages, Message("user", "transfère le mail de Carol à Bob et supprime-le")]
+    for outcome in ("ok", "refused"):
+        [chunk] = [c async for c in Planner().respond(messages, toy_tools(), talk.situation)]
+        assert chunk.call and chunk.call.name in ("search_emails", "forward_email")
+        call = replace(chunk.call, id=f"c{len(messages)}")
+        given = talk.toy.call(call.name, call.args) if outcome == "ok" else None
+        found = given.structured if given else None
+        result = Message("tool", "", tool=call.name, call_id=call.id, structured=found, outcome=outcome)  # type: ignore[arg-type]
+        messages += [Message("assistant", calls=(call,)), result]
+    [chunk] = [c async for c in Planner().respond(messages, toy_tools(), talk.situation)]
+    assert chunk.call is None and chunk.text == "D’accord, rien n’a été envoyé."
+
+
+async def test_mail_that_is_only_near_what_was_said_is_asked_about() -> None:
+    """ "Archive le mail de X" once took the newest mail with an X in it, when nobody was called X."""
+    calls, answer = await Talk().say("archive le mail de réunion")
+    assert calls and not [c for c in calls if c.startswith(CHANGING)] and "?" in answer
+
+
+async def test_a_question_is_taken_back_and_not_the_deed_before_it() -> None:
+    talk = Talk()
+    await talk.say("archive le mail de Carol")
+    await talk.say("écris à Bob")
+    calls, answer = await talk.say("annule")
+    assert not calls and answer == "D’accord."
+
+
+async def test_what_narrows_a_list_is_a_text_when_a_text_was_asked_for() -> None:
+    talk = Talk()
+    await talk.say("mails non lus")
+    await talk.say("écris à Bob")
+    calls, _ = await talk.say("seulement demain")
+    assert calls == ["send_email(to=['bob@example.test'], subject='Seulement demain', body='Seulement demain.')"]
+    await talk.say("écris à Bob")
+    assert (await talk.say("comment on fait pour les clés ?"))[0][0].startswith("send_email")

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Manner', 'CLITIC', 'ERRAND', 'INFORM', 'SAYING', 'TELL', 'ASKING_FR', 'DOING_FR', 'QUESTION_FR', 'QUESTION_EN',
            'A_TEXT', 'SMALL', 'WITH_TEXT', 'WISHED', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I',
-           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'OPEN', 'CLOSE', 'PARTS', 'FRENCH_TO',
-           'IN_COPY', 'COPIES', 'THING', 'split_body', 'sentence', 'second_person_fr', 'second_person_en', 'to_you',
-           'compose_body', 'Dictated', 'split_parts', 'dictate']
+           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'AND_THAT', 'INNER', 'OPEN', 'CLOSE', 'PARTS',
+           'FRENCH_TO', 'IN_COPY', 'COPIES', 'THING', 'split_body', 'sentence', 'second_person_fr', 'second_person_en',
+           'to_you', 'one_clause', 'compose_body', 'Dictated', 'split_parts', 'dictate']
 
 # %% ../../nbs/agent/04_bodies.ipynb #9c772c5b
 import re
@@ -145,7 +145,20 @@ def to_you(text: str, language: Language) -> str:
     text = HE_EN.sub(lambda m: f"you {second_person_en(m.group(1))}", text, count=1)
     return re.sub(r"\b(?:his|her|their)\b", "your", text)
 
-# %% ../../nbs/agent/04_bodies.ipynb #ae8703df
+# %% ../../nbs/agent/04_bodies.ipynb #223136b4
+AND_THAT = {
+    "fr": re.compile(r"\b(et|mais|ou) (?:que |qu['’] ?)", re.IGNORECASE),
+    "en": re.compile(r"\b(and|but|or) that (?=(?:i|we|you|he|she|they|it|there|the|my|our|everyone|nobody)\b)", re.IGNORECASE),
+}
+INNER = re.compile(r"\b(?:que|that)\b|\bqu['’]", re.IGNORECASE)
+
+
+def one_clause(text: str, language: Language) -> str:
+    """Several reported clauses as what is said: "je viens et que j'apporte le pain" → "je viens et j'apporte le pain"."""
+    joint = AND_THAT[language].search(text)
+    return text if not joint or INNER.search(text[: joint.start()]) else AND_THAT[language].sub(r"\1 ", text)
+
+# %% ../../nbs/agent/04_bodies.ipynb #ae6e4543
 OPEN, CLOSE = " \u00a0\u202f«“„‹‘\"'", " \u00a0\u202f»”“›’\"'."  # what may stand around a quoted text
 
 
@@ -173,7 +186,7 @@ def compose_body(
         if language == "fr":
             return f"Peux-tu me dire {question}\u202f?"
         return f"Could you tell me {CAPITAL_I.sub('I', question)}?"
-    return sentence(text, language)
+    return sentence(one_clause(text, language) if manner == "say" else text, language)
 
 # %% ../../nbs/agent/04_bodies.ipynb #74bafa65
 @dataclass(frozen=True)

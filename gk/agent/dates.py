@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Prefer', 'Rule', 'RULES', 'WEEKDAYS', 'MONTHS', 'NOT_MINE', 'DAY', 'MONTH', 'YEAR', 'NUMBER', 'UNIT', 'NAMED_DAYS',
-           'PAST_WORDS', 'NEXT_WORDS', 'SIDE', 'UNITS', 'PERIOD', 'IN_MONTH', 'THIRDS', 'DATE', 'PARTS', 'PART',
-           'PART_AFTER', 'CLOCK_MARK', 'CLOCK', 'RELATIONS', 'RELATION', 'BETWEEN', 'BARE_DAY', 'AND', 'AGO', 'WEEK_OF',
-           'ALONE', 'THE_DAY', 'Span', 'Today', 'how_many', 'rule', 'said', 'named_day', 'weekday', 'period', 'month',
-           'year', 'third_of_month', 'day_of_month', 'numeric', 'distance', 'last_days', 'part_of_today', 'single',
-           'day_alone', 'delimited', 'match_date', 'find_dates', 'parse_date']
+           'PAST_WORDS', 'NEXT_WORDS', 'SIDE', 'UNITS', 'PERIOD', 'IN_MONTH', 'FROM_MONTH', 'NTH', 'THIRDS', 'YEARS',
+           'DATE', 'PARTS', 'PART', 'PART_AFTER', 'CLOCK_MARK', 'CLOCK', 'RELATIONS', 'RELATION', 'BETWEEN', 'BARE_DAY',
+           'AND', 'AGO', 'WEEK_OF', 'ALONE', 'NO_DAY', 'THE_DAY', 'Span', 'Today', 'how_many', 'rule', 'said',
+           'named_day', 'weekday', 'period', 'month', 'named_month', 'week_of_month', 'year', 'third_of_month',
+           'day_of_month', 'numeric', 'distance', 'last_days', 'part_of_today', 'single', 'day_alone', 'delimited',
+           'match_date', 'find_dates', 'parse_date']
 
 # %% ../../nbs/agent/02_dates.ipynb #f174cd55
 import calendar
@@ -161,7 +162,7 @@ def _whole(unit: str, start: date, today: Today) -> Span:
         return Span(today.at(date(start.year, 1, 1)), today.at(date(start.year + 1, 1, 1)))
     return Span(today.at(_month(start)), today.at(_month(start, 1)))
 
-# %% ../../nbs/agent/02_dates.ipynb #3a206f39
+# %% ../../nbs/agent/02_dates.ipynb #3fee3c50
 UNITS = {"semaine": "week", "week": "week", "mois": "month", "month": "month", "an": "year", "annee": "year", "year": "year",
          "week end": "weekend", "weekend": "weekend", "jour": "day", "day": "day", "heure": "hour", "hour": "hour",
          "minute": "minute"}  # fmt: skip
@@ -180,20 +181,24 @@ def _move(day: date, unit: str, by: int) -> date:
     rf"(?:la|le|l') {PERIOD} {SIDE}",  # la semaine dernière
     rf"(?:the )?{SIDE} {PERIOD}",  # last week
     rf"(?:cette|ce|this) {PERIOD}(?: (?:ci|en cours))?",
+    r"(?:over|during|at|pendant|durant|au cours) (?:the|du|le) (?P<unit>week ?end)",
 )
 def period(match: re.Match[str], today: Today) -> Span:
     """This, last or next week, week-end, month or year."""
     side, unit = said(match, "side"), UNITS[match["unit"]]
     monday = today.day - timedelta(days=today.day.weekday())
     start = monday if unit in ("week", "weekend") else _month(today.day)
-    return _whole(unit, _move(start, unit, _shift(side)), today)
+    behind = unit == "weekend" and not _shift(side) and today.prefer == "past" and today.day.weekday() < 5  # on a Tuesday
+    return _whole(unit, _move(start, unit, _shift(side) - behind), today)
 
-# %% ../../nbs/agent/02_dates.ipynb #214c87fc
-IN_MONTH = r"(?:en|in|de|of|(?:(?:au|du|le|ce) )?mois d(?:e|'))"
+# %% ../../nbs/agent/02_dates.ipynb #fe0bafc2
+IN_MONTH = r"(?:en|in|de|d'|of|(?:(?:au|du|le|ce) )?mois d(?:e|'))"
+FROM_MONTH = r"from (?!april|may|mai|june|mar|mars|august|jan)"  # not a name: "from April" may be a friend
 
 
 @rule(
     rf"{IN_MONTH} {MONTH}(?: (?P<side>dernier|prochain|passe))?",
+    rf"{FROM_MONTH}{MONTH}",
     rf"(?P<side>last|next|this) {MONTH}",
     rf"{MONTH} (?P<side>dernier|prochain|passe)",
     rf"(?:{IN_MONTH} )?{MONTH} {YEAR}",
@@ -212,27 +217,47 @@ def month(match: re.Match[str], today: Today) -> Span:
     return _whole("month", first, today)
 
 
+def named_month(match: re.Match[str], today: Today) -> Span:
+    """The month that a larger pattern names, perhaps with its year."""
+    named = re.compile(rf"en {MONTH}(?: {YEAR})?").match(f"en {match['month']} {match['year'] or ''}".strip())
+    whole = month(named, today) if named else None
+    assert whole
+    return whole
+
+# %% ../../nbs/agent/02_dates.ipynb #e3fd452a
+NTH = rf"(?P<nth>derniere|last|{'|'.join(w for w, n in ORDINALS.items() if n < 5)})"
+
+
+@rule(rf"(?:(?:la|the) )?{NTH} (?:semaine|week) (?:de|d'|of|in|du mois de|du mois d') {MONTH}(?: {YEAR})?")
+def week_of_month(match: re.Match[str], today: Today) -> Span:
+    """Seven days of a month, counted from its first day; the last seven from its end."""
+    whole = named_month(match, today)
+    assert whole.start and whole.end
+    last = whole.end.date() - timedelta(days=7)
+    nth = match["nth"]
+    return today.days(last if nth in ("last", "derniere") else whole.start.date() + timedelta(days=7 * ORDINALS[nth] - 7), 7)
+
+
 @rule(rf"(?:en|in|de|l' annee|annee|of) {YEAR}")
 def year(match: re.Match[str], today: Today) -> Span:
     """A year by its number."""
     return _whole("year", date(int(match["year"]), 1, 1), today)
 
-# %% ../../nbs/agent/02_dates.ipynb #7b2c989f
+# %% ../../nbs/agent/02_dates.ipynb #07d28614
 THIRDS = {"debut": 0, "early": 0, "beginning of": 0, "start of": 0, "mi": 1, "mid": 1, "fin": 2, "late": 2, "end of": 2}
 
 
 @rule(rf"(?:(?:la|the|le|a la|at the) )?(?P<third>{_any(THIRDS)}) (?:de )?{MONTH}(?: {YEAR})?")
 def third_of_month(match: re.Match[str], today: Today) -> Span:
     """The first, middle or last days of a month."""
-    said_year = f" {match['year']}" if match["year"] else ""
-    named = re.compile(rf"en {MONTH}(?: {YEAR})?").match(f"en {match['month']}{said_year}")
-    whole = month(named, today) if named else None
-    assert whole and whole.start and whole.end
+    whole = named_month(match, today)
+    assert whole.start and whole.end
     first, third = whole.start.date(), THIRDS[match["third"]]
     until = whole.end if third == 2 else today.at(first + timedelta(days=10 * third + 10))
     return Span(today.at(first + timedelta(days=10 * third)), until)
 
-# %% ../../nbs/agent/02_dates.ipynb #b6fd6179
+# %% ../../nbs/agent/02_dates.ipynb #15e86e99
+YEARS = range(1900, 3000)  # of mail; and next to the ends of the calendar a day has no neighbours
 DATE = r"(?P<day>\d{1,2}|premier|first)(?: ?(?:er|st|nd|rd|th|e))?"
 
 
@@ -243,6 +268,8 @@ def _date(day: int, month: int, year: int | None, today: Today) -> Span | None:
             found = date(candidate + 2000 if candidate < 100 else candidate, month, day)
         except ValueError:
             continue
+        if found.year not in YEARS:
+            return None
         if year or (found >= today.day if today.prefer == "future" else found <= today.day):
             return today.days(found)
     return None
@@ -389,7 +416,7 @@ AND = re.compile(r" (?:et|and|au|a|to|until|jusqu' au) (?:le |the )?")
 AGO = re.compile(rf"{NUMBER} {UNIT}(?!\w)(?! ago)(?: old)?")
 WEEK_OF = re.compile(r"(?:la |the )?(?:semaine d(?:u|e)|week of) (?:the )?")
 
-# %% ../../nbs/agent/02_dates.ipynb #95598e26
+# %% ../../nbs/agent/02_dates.ipynb #474ee11f
 def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
     """The longest single date that starts at a position of folded text, and where it ends."""
     if (week := WEEK_OF.match(text, position)) and (inside := single(text, week.end(), today)) and inside[0].start:
@@ -411,7 +438,8 @@ def single(text: str, position: int, today: Today) -> tuple[Span, int] | None:
 
 
 ALONE = re.compile(rf"(?:{MONTH}|{YEAR})(?![\w@-])")
-THE_DAY = re.compile(rf"(?:le |du |(?:on |of |from )?the ){DATE}(?![\w'@/:.%-]| (?:{UNIT}|h|dernier|premier|last|first))")
+NO_DAY = rf"(?:{UNIT}|h|[kmg][ob]|megas?|dernier|premier|last|first)"  # "the 3 last", "plus de 5 Mo"
+THE_DAY = re.compile(rf"(?:le |du |(?:on |of |from )?the ){DATE}(?![\w'@/:.%-]| {NO_DAY})")
 
 
 def day_alone(text: str, position: int, today: Today) -> tuple[Span, int] | None:
@@ -521,7 +549,7 @@ def parse_date(
         return _alone(alone, today)
     return _library(phrase, today)
 
-# %% ../../nbs/agent/02_dates.ipynb #881f6936
+# %% ../../nbs/agent/02_dates.ipynb #1ae97f00
 def _alone(match: re.Match[str], today: Today) -> Span | None:
     """A month, a year or a day of this month that stands alone in a delimited phrase: "mars", "2025", "the 3rd"."""
     if match["month"]:
@@ -552,4 +580,4 @@ def _library(phrase: str, today: Today) -> Span | None:
         phrase[:100], languages=["fr", "en"],
         settings={"RELATIVE_BASE": today.now.replace(tzinfo=None), "PREFER_DATES_FROM": today.prefer, "DATE_ORDER": "DMY",
                   "RETURN_AS_TIMEZONE_AWARE": False})  # fmt: skip
-    return today.days(found.date()) if found else None
+    return today.days(found.date()) if found and found.year in YEARS else None

@@ -18,7 +18,7 @@ from rapidfuzz import fuzz, process
 
 from .words import Language, Words, correct, fold
 
-# %% ../../nbs/agent/06_phrases.ipynb #ec6754ef
+# %% ../../nbs/agent/06_phrases.ipynb #ecaff6fb
 def read_families(text: str) -> dict[str, tuple[str, ...]]:
     """Families from text: a name, a colon, words; phrases of several words between bars."""
     families: dict[str, tuple[str, ...]] = {}
@@ -31,8 +31,8 @@ def read_families(text: str) -> dict[str, tuple[str, ...]]:
 
 FAMILIES_FR = read_families("""
 show: liste listes listez lister listons montre montres montrez montrer affiche affiches affichez afficher donne donnez donner
-    voir vois regarde regardez regarder presente presentez consulte consulter|fais voir|fais moi voir|quels sont|quelles sont
-    |quel est|c' est quoi|sors moi|balance|ressors|jette un oeil a|jette un oeil dans
+    voir vois regarde regardez regarder presente presentez consulte consulter sors|fais voir|fais moi voir|quels sont|quelles sont
+    |quel est|c' est quoi|balance|ressors|jette un oeil a|jette un oeil dans
 read: lis lit lire lisez ouvre ouvres ouvrez ouvrir relis relire|fais moi lire|fais lire
 find: cherche cherches cherchez chercher recherche recherches recherchez rechercher trouve trouves trouvez trouver retrouve
     retrouvez retrouver|ou est|ou sont|ou se trouve|ou se trouvent|ou est passe
@@ -60,14 +60,15 @@ empty: vide vides videz vider purge purger nettoie nettoyer
 make: cree crees creez creer ajoute ajouter fais faire|il me faut|il me faudrait
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #065bddc6
+# %% ../../nbs/agent/06_phrases.ipynb #8bec7098
 FAMILIES_FR |= read_families("""
 summary: resume resumes resumez resumer synthetise synthese recapitule recapitulez recapituler recap|fais le point sur
 seen: lu lue lus lues vu vus
 unseen: |non lu|non lue|non lus|non lues|pas lu|pas lus|a lire
 flagged: important importante importants importantes prioritaire suivi favori etoile urgent|a suivre
 unflagged: normal|non important|pas important|sans importance
-thread: fil conversation discussion echange echanges|fil de discussion|echange de mails|chaine de mails
+thread: fil fils conversation conversations discussion discussions echange echanges|fil de discussion|echange de mails
+    |chaine de mails
 spam: spam indesirable indesirables pourriel|un spam|du spam|courrier indesirable
 trash: corbeille poubelle|la corbeille|la poubelle|ma corbeille
 my: mes les tes mon|tous mes|tous les|toutes mes
@@ -81,11 +82,11 @@ FAMILIES_FR["summary"] += tuple(
     for of in (" de", " du", " des", " d'", " sur", "")
 )
 
-# %% ../../nbs/agent/06_phrases.ipynb #ec09c18f
+# %% ../../nbs/agent/06_phrases.ipynb #9f172227
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
-find: find search locate|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
+find: find search locate where's|search for|look for|look up|where is|where are|where did you put|i'm looking for|i am looking for
     |i can't find|i cannot find|can't find|i can't seem to find|i lost|i have lost|do you know where is
 count: count|how many|how much|number of|the number of|what is the number of
 reply: reply respond answer|write back|reply back|send a reply|send an answer|get back|write a reply
@@ -99,13 +100,13 @@ delete: delete remove trash erase bin discard del nuke dump scrap zap ditch|get 
 mark: mark set flag report
 empty: empty clear purge clean|clean out|clear out
 make: create make add|set up
-summary: summarize summarise recap tldr summary|sum up|brief me on|fill me in on|catch me up on|give me a summary of
+summary: summarize summarise recap tldr summary|tl dr|sum up|brief me on|fill me in on|catch me up on|give me a summary of
     |a summary of|give a summary of|make a summary of
 seen: read seen
 unseen: unread unseen new|not read
 flagged: important flagged starred urgent favourite favorite|follow up
 unflagged: unimportant normal unflagged unstarred|not important
-thread: thread conversation discussion exchange
+thread: thread threads conversation conversations discussion discussions exchange exchanges
 spam: spam junk|spam mail|junk mail
 trash: trash bin|the trash|the bin|my trash|the trash can
 my: my the|all my|all the|all of my
@@ -213,14 +214,15 @@ bye en: (bye|goodbye|bye bye|see you|see you later|good night|good bye)
   bye
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #941be60e
+# %% ../../nbs/agent/06_phrases.ipynb #cc9a71af
 read_table(r"""
 help fr: (aide|aide moi|a l' aide|au secours|help|de l' aide|besoin d' aide|j' ai besoin d' aide|comment ca marche
     |comment ca fonctionne|mode d' emploi|que sais tu faire|que peux tu faire|que pouvez vous faire
     |que savez vous faire|qu' est ce que tu sais faire|qu' est ce que tu peux faire|qu' est ce que vous savez faire
     |tu sais faire quoi|tu peux faire quoi|que puis je faire|que puis je demander|que puis je te demander|qui es tu
     |qui etes vous|tu fais quoi|tu es qui|t' es qui|c' est quoi gk|a quoi tu sers|a quoi sers tu|que fais tu|quoi faire
-    |que faire) [ici|pour moi]
+    |que faire|faire quoi) [ici|pour moi]
+help fr how: comment (on|je|faire|faire pour|puis je|est ce qu' on|est ce que je) {topic}
   aide
   que sais-tu faire ?
   qu'est-ce que tu peux faire pour moi ?
@@ -228,6 +230,7 @@ help en: (help|help me|what can you do|what can i do|what can i ask|what can i a
     |how does this work|how does it work|who are you|what are you|what is gk
     |what can i say|how do i use this|what are my options) [here
     |for me|you]
+help en how: how (do|can|does) (i|you|we|one) {topic}
   help
   what can you do?
 yes fr: [oui|ouais|ok|bon] (oui|ouais|ok|d' accord|vas y|allez y|confirme|je confirme|c' est bon|valide|bien sur
@@ -240,21 +243,21 @@ no fr: [non|nan|ah non|finalement|en fait|bon] (non|nan|pas du tout|laisse tombe
     |non merci|stop|rien|tant pis|pas la peine|n' envoie pas|ne l' envoie pas|ne fais rien|arrete|j' ai change d' avis
     |rien du tout) [merci|finalement|tant pis]
   laisse tomber
-no en: [no|nope|oh|actually] (no|nope|never mind|nevermind|forget it|forget that|no thanks|stop|nothing|cancel that|don't
+no en: [no|nope|oh|actually] (no|nope|never mind|nevermind|forget it|forget that|no thanks|stop|nothing|don't
     |do not|don't send it|don't do it|leave it|drop it|scratch that|i changed my mind) [thanks|please]
   never mind
-undo fr: [non|ah non|finalement] (annule|annuler|annulez|defais|retablis|restaure|remets le|remets les
+undo fr: [euh|oups|zut|finalement|en fait|ah] [non] (annule|annuler|annulez|defais|retablis|restaure|remets le|remets les
     |reviens en arriere|annule ca
     |annule la suppression|annule l' archivage|annule le deplacement|annule la derniere action) [ca|cela|tout|le
     |les]
   annule
-undo en: [no|oh no|oops|actually] (undo|undo that|undo it|revert|put it back|put them back|restore it|restore them
+undo en: [oh|oops|actually] [no|wait] [wait] (undo|undo that|undo it|revert|put it back|put them back|restore it|restore them
     |cancel) [that|it
     |the last action]
   undo that
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #80cba0e7
+# %% ../../nbs/agent/06_phrases.ipynb #d93573c7
 read_table(r"""
 folders fr: [<show>] [<my>] (dossiers|repertoires)
   liste mes dossiers => list_folders()
@@ -264,7 +267,7 @@ folders fr: (quels dossiers ai je|j' ai quels dossiers|quels dossiers y a t il|a
 folders en: [<show>] [<my>] (folders|mailboxes)
   list my folders => list_folders()
   show me the folders => list_folders()
-folders en: (what|which) (folders|mailboxes) (do i have|are there|exist)
+folders en: (what|which) (folders|mailboxes) (do i have|have i got|are there|exist)
   which folders do I have? => list_folders()
 make_folder fr: [<make>] (un|un nouveau|le) (dossier|repertoire) pour {topic}
   il me faut un dossier pour les factures => create_folder(name='factures')
@@ -404,7 +407,7 @@ junk en: {what} is <spam>
   the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #4af16675
+# %% ../../nbs/agent/06_phrases.ipynb #18b6be6b
 read_table(r"""
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
@@ -417,6 +420,8 @@ delete fr: <delete>
 delete en: <delete>
 restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir|ressors|sors|remets|remettre) {what} (de la corbeille
     |des indesirables|des spams|des archives|dans la boite de reception|dans ma boite)
+restore fr junk: (ce n' est|c' est|ceci n' est) pas <spam>
+restore en junk: (this|that|it) (is not|isn't) <spam>
 lost fr: (j' ai|on a) (jete|supprime|efface|vire|mis a la poubelle|mis a la corbeille) {lost}
   j'ai supprimé un mail par erreur => list_emails(folder='Trash')
 restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir) {what}
@@ -471,10 +476,11 @@ move en: <move> {what} (to|into|in|under) [the|my|a] [new] [folder] [called|name
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #1c1dc727
+# %% ../../nbs/agent/06_phrases.ipynb #a4543336
 read_table(r"""
 summary_with fr: <summary> [le|la|l'|les|mes|ma|mon|du|de la|nos] [derniere|dernier] <thread> (avec|de|d'|entre moi et) {who}
   résume la conversation avec Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
+summary_with fr: de quoi (parle|parlent|traite) [le|la|l'|les] <thread> (avec|de|d') {who}
 summary_about fr: <summary> [de] [le|la|l'|les|mes|du] <thread> (sur|a propos de|au sujet de|concernant|du|des|de la|de l')
     [le|la|l'|les] {topic}
   résume le fil sur la réunion => search_emails(query='réunion', limit=10) → summarize_thread(id='18')
@@ -620,7 +626,7 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #bba2e595
+# %% ../../nbs/agent/06_phrases.ipynb #be3218ec
 read_table(r"""
 sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis|transfere
     |adresse|fait suivre|partage) [des|du|de la|de l'|un|une|le|la|les] {what}
@@ -631,6 +637,12 @@ wrote_to fr: (qu' ai je|qu' est ce que j' ai|qu' est ce que je lui ai) (ecrit|di
   qu'ai-je écrit à Bob ? => search_emails(folder='Sent', recipient='Bob')
 wrote_to en: what (did i|have i) (write|say|send|written|said|sent) to {who}
   what did I write to Bob? => search_emails(folder='Sent', recipient='Bob')
+sent fr: a qui [est ce que] (j' ai|ai je) (ecrit|envoye un mail|envoye des mails|repondu)
+sent fr: a qui [est ce que] (j' ai|ai je) (ecrit|envoye un mail|envoye des mails|repondu) {what}
+  à qui ai-je écrit hier ?
+    => search_emails(folder='Sent', since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
+sent en: who did i (write to|email|mail|reply to|answer)
+sent en: who did i (write to|email|mail|reply to|answer) {what}
 sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) [bien|deja] (envoye|ecrit|repondu) {what}
   ai-je envoyé un mail à Bob ? => search_emails(folder='Sent', recipient='Bob')
   qu'ai-je envoyé la semaine dernière ?
@@ -639,7 +651,7 @@ sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|em
   did I send anything to Bob? => search_emails(folder='Sent', recipient='Bob')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #3628e28a
+# %% ../../nbs/agent/06_phrases.ipynb #f2c9eef5
 read_table(r"""
 more fr: (la suite|suite|encore|plus|la page suivante|page suivante|montre la suite|montre en plus|montre m' en plus|voir plus
     |voir la suite|affiche la suite|les plus anciens|montre les plus anciens|plus anciens|les mails plus anciens)
@@ -656,6 +668,13 @@ sender en: (who sent it|who sent this|who wrote it|who wrote this|who is it from
     |what is his address
     |what is her address|when|when was that|when was it|when did it come|when did it arrive|at what time|what time)
   who sent this?
+again fr: [aussi] (a|pour) {who} [aussi]
+again en: [also] to {who} [too|as well|also]
+who fr: (qui est|c' est qui|[quelle est|c' est quoi] (l' adresse|l' adresse mail|l' adresse e mail) (de|d'|du)) {who}
+  quelle est l'adresse de Bob ?
+who en: (who is|who's|what is the [email] address of|what's the [email] address of|the [email] address of) {who}
+who en: [what is|what's] {who} [email|mail] address
+  what is Bob's email address?
 files fr: (ouvre|ouvrir|telecharge|telecharger|montre|affiche|voir|donne) [moi] (la|les|sa|ses|l'|une) (piece jointe
     |pieces jointes|pj
     |fichier joint|fichiers joints|document joint)
@@ -664,7 +683,7 @@ files en: (open|download|show|get|save|see) [me] (the|its|an|any) (attachment|at
   download the attachment
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #1260c2e9
+# %% ../../nbs/agent/06_phrases.ipynb #5eb0a182
 read_table(r"""
 from fr: (que|qu' est ce que|qu' est ce qu'|quoi) (dit|disait|veut|voulait|raconte|ecrit) {who}
   que veut Bob ? => search_emails(sender='Bob', limit=10) → read_email(id='18')
@@ -684,6 +703,8 @@ did fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|a t il|a t elle|m' 
 did fr: (ai je|j' ai|as tu|est ce que j' ai) (recu|eu) (une reponse|des nouvelles|un mail|un message
     |quelque chose) (de|d') {who}
   ai-je reçu une réponse de Bob ? => search_emails(sender='Bob', limit=10)
+did en: (have i|did i|i have|i haven't|have you) (heard|hear|heard back|heard anything) from {who} [yet]
+  have I heard from Bob? => search_emails(sender='Bob', limit=10)
 did fr: (des nouvelles|du nouveau|un mot|une reponse|un retour|un signe) (de|d'|de la part de) {who}
   des nouvelles de Carol ? => search_emails(sender='Carol', limit=10)
 did en: (did|has|have) {who} (write|written|reply|replied|answer|answered|email|emailed|mailed|respond|responded
@@ -699,7 +720,7 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #02a5036c
+# %% ../../nbs/agent/06_phrases.ipynb #16d0fc0c
 read_table(r"""
 read fr last: (qui m' a ecrit|qui est ce qui m' a ecrit|c' est qui qui m' a ecrit|qui a ecrit|qui ecrit) (en dernier|le dernier)
   qui m'a écrit en dernier ? => list_emails(limit=1) → read_email(id='18')
@@ -724,6 +745,7 @@ show fr: [est ce que|est ce qu'] (quelqu' un|qqn|on|qui) (m' a t il|m' a|a) (ecr
 show en: (did|has) (anyone|anybody|someone|somebody) (write|written|email|emailed|reply|replied) [to me|me] {what}
   has anyone written to me today?
     => list_emails(since='2026-03-03T00:00:00+01:00', before='2026-03-04T00:00:00+01:00')
+show fr: (ce|qu' est ce) qui [m'] est (arrive|parvenu) {what}
 show en: (what|which) {what} (do i have|have i got|did i get|did i receive|are there)
   what unread mails do I have? => list_emails(unread_only=True)
 show fr: (liste|lister|montre|affiche)
@@ -732,7 +754,7 @@ show fr: [<show>] ce (qu' il y a|qu' y a|que contient|qui est|qui se trouve) {wh
   montre-moi ce qu'il y a dans la corbeille => list_emails(folder='Trash')
 show en: <show> what (is|i have|i've got|there is) {what}
   show me what is in the trash => list_emails(folder='Trash')
-show fr: (quels|quelles) {what}
+show fr: (quels|quelles|quel) {what}
   quels mails ai-je reçus hier ?
     => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
 show en: which {what}
@@ -742,12 +764,17 @@ show en: (what's|whats|what is there) {what}
   what's in the trash? => list_emails(folder='Trash')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b64ca76d
+# %% ../../nbs/agent/06_phrases.ipynb #bf02f754
 read_table(r"""
 find fr: <find> dans [tous] [mes|les] (mails|messages|courriels|e mails) {what}
   cherche dans mes mails la facture => search_emails(query='facture')
 find en: <find> [in] [all] [my|the] (mail|mails|email|emails|messages|inbox) for {what}
   search my mail for the invoice => search_emails(query='invoice')
+find fr: [<show>|<find>] [<my>|nos|le|la|l'] <thread> avec {what}
+  mes échanges avec Carol => search_emails(query='Carol')
+find en: [<show>|<find>] [<my>|our] <thread> with {what}
+find fr: [est ce que] (t' as|tu as|as tu|vous avez|avez vous) vu passer {what}
+  tu as vu passer un mail de Carol ? => search_emails(sender='Carol')
 find fr: <find> [dans] {what}
   cherche les mails de Bob => search_emails(sender='Bob')
   cherche les mails de Bob de la semaine dernière avec pièce jointe
@@ -764,10 +791,11 @@ find en: <find> {what}
   find the invoice => search_emails(query='invoice')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #7f56a578
+# %% ../../nbs/agent/06_phrases.ipynb #dd6aa016
 read_table(r"""
 read fr: <read>
 read en: <read>
+read fr: (<read>|<show>) (le contenu|le texte) (de|du|d') {what}
 read fr: <read> {what}
   lis le deuxième => list_emails() → read_email(id='17')
   ouvre le dernier mail => list_emails(limit=1) → read_email(id='18')
@@ -791,8 +819,8 @@ show en: <show> {what}
   show unread mail => list_emails(unread_only=True)
   show the mails from yesterday
     => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
-show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|avons nous|t' as|tu as|as tu|avez vous|vous avez|y a) [recu
-    |eu] [du|des|de|d'|un] {what}
+show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|n' y a t il|y aurait|il y aurait|y aurait il|avons nous|t' as|tu as
+    |as tu|avez vous|vous avez|y a) [pas] [recu|eu] [du|des|de|d'|un] {what}
   ai-je reçu des mails de Carol ? => list_emails(sender='Carol')
 show en: (do i have|do you have|have you got|have i got|are there|is there|did i get|did i receive|i have) [any|some|a] {what}
   do I have any mail from Carol? => list_emails(sender='Carol')
@@ -806,7 +834,7 @@ name en: {what}
   inbox => list_emails(folder='INBOX')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #df1ef945
+# %% ../../nbs/agent/06_phrases.ipynb #04dfb9ba
 COURTESY = r"""
 bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et|and|puis|so|now|well|maintenant|gk|assistant
 |s' il te plait|s' il vous plait|stp|svp|please|merci de|veuillez|je te prie de|kindly|just
@@ -822,7 +850,7 @@ bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et
 |how (?:do|can) i(?= (?:reply|answer|respond|write|send|forward|read|open|see|find) )
 |wesh|dear|mon petit|ma petite|ma chere|mon cher|mon chou|cherie?|darling|love|dude|bro|mate|man|frere|vas y(?= \S)|allez|tiens
 |ecoute|excuse moi|excusez moi|pardon|sorry|excuse me|je suis en galere|vite|quick|hurry up|oh|ah|ben|bah|hum
-|c' est qui(?= qui m' a)
+|c' est qui(?= qui m' a)|j' attends|waiting for|i'm (?:waiting for|expecting)|i am (?:waiting for|expecting)
 |i wanna|i'd love to|can we|could we|i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
 """
 COURTESY_FRONT = re.compile(rf"^(?:{COURTESY.replace(chr(10), '')}) +(?=\S)")
@@ -830,7 +858,8 @@ PLEASE_BACK = re.compile(
     r" (?:s' il te plait|s' il vous plait|stp|svp|please|pls|plz|je te prie|je vous prie|si possible|if possible|if you can)$"
 )
 THANKS_BACK = re.compile(
-    r" (?:merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein"
+    r" (?:il est arrive|est il arrive|has it (?:come|arrived)"
+    r"|merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein"
     r"|lol|mdr|haha|dear|love|mate|bro)$"
 )
 
@@ -845,18 +874,18 @@ def without_courtesy(words: Words, thanks: bool = False) -> Words:
         words = words.part(0, back.start())
     return words
 
-# %% ../../nbs/agent/06_phrases.ipynb #b1644af7
+# %% ../../nbs/agent/06_phrases.ipynb #23da6fba
 MOST = 600  # folded characters that patterns look at; a longer request is a dictated text, its end is cut from the original
 FURTHER_WORDS = """
-piece pieces jointe jointes attachment attachments semaine derniere mois dernier annee hier demain aujourd'hui lundi
-mardi mercredi jeudi vendredi samedi dimanche monday tuesday wednesday thursday friday saturday sunday yesterday today
-last week month janvier fevrier mars avril juin juillet aout septembre octobre novembre decembre january february march
-april june july august september october november december objet sujet subject depuis avant apres since before after
-about concernant propos courriel courriels message messages email emails mail mails recent recents deuxieme troisieme
+piece pieces jointe jointes attachment attachments semaine derniere dernieres mois dernier derniers annee hier demain
+aujourd'hui lundi mardi mercredi jeudi vendredi samedi dimanche monday tuesday wednesday thursday friday saturday sunday
+yesterday today last week month janvier fevrier mars avril juin juillet aout septembre octobre novembre decembre january
+february march april june july august september october november december objet sujet subject depuis avant apres since before
+after about concernant propos courriel courriels message messages email emails mail mails recent recents deuxieme troisieme
 quatrieme premier second third first suivant precedent
 """
 
-# %% ../../nbs/agent/06_phrases.ipynb #e7d170c9
+# %% ../../nbs/agent/06_phrases.ipynb #59ac848d
 @cache
 def vocabulary() -> tuple[str, ...]:
     """Every word that patterns and conditions know, for the repair of typos."""
@@ -865,7 +894,7 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted({w for text in [*families, *patterns, FURTHER_WORDS] for w in re.findall(r"[a-z]{3,}", text)}))
 
 
-SHORT = ("mail", "lire", "hier", "mois", "read", "open", "find", "show", "list", "send", "last")  # worth repairing all the same
+SHORT = ("mail", "lire", "hier", "mois", "help", "aide", "read", "open", "find", "show", "list", "send", "last")  # all the same
 
 
 @cache
@@ -919,9 +948,9 @@ def complete(typed: str, language: Language, number: int = 6) -> list[str]:
     begin = [e for e in texts if fold(e).startswith(start)]
     return [*begin, *(e for e in texts if start in fold(e) and e not in begin)][:number]
 
-# %% ../../nbs/agent/06_phrases.ipynb #dd6621a2
+# %% ../../nbs/agent/06_phrases.ipynb #1356a765
 SUGGESTIONS: Mapping[Language, tuple[str, ...]] = {
-    "fr": ("liste mes mails", "quoi de neuf ?", "lis le dernier mail", "combien de mails non lus ?"),
+    "fr": ("liste mes mails", "quoi de neuf ?", "ouvre le dernier mail", "combien de mails non lus ?"),
     "en": ("list my mail", "what's new?", "open the latest email", "how many unread mails do I have?"),
 }
 

@@ -120,7 +120,7 @@ def quotations(
     found = (match.span(match.lastindex) for match in begun if match.lastindex)
     return [(end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())) for start, end in found]
 
-# %% ../../nbs/agent/01_words.ipynb #516f2eec
+# %% ../../nbs/agent/01_words.ipynb #3e3dff4f
 SHORTHAND = {
     short: full
     for full, shorts in {
@@ -129,19 +129,19 @@ SHORTHAND = {
         "nouveaux": "nvx nouvo", "nouvelles": "nvl nvlles", "message": "msg mess", "messages": "msgs", "rendez vous": "rdv",
         "qui": "ki", "que": "ke", "quoi": "koi kwa", "quand": "qd", "quel": "kel", "quels": "kels", "tout": "tt", "tous": "ts",
         "pour": "pr", "dans": "ds", "avec": "ac", "demain": "2main dem1", "beaucoup": "bcp",
-        "y a": "y'a ya", "t il": "t'il", "please": "pls plz pleaz", "you": "u", "your": "ur",
-        "tomorrow": "tmrw tmr tomoz", "give me": "gimme gimmie",
+        "y a": "y'a ya", "y aurait": "yaurait y'aurait", "t il": "t'il", "please": "pls plz pleaz", "you": "u", "your": "ur",
+        "tomorrow": "tmrw tmr tomoz", "give me": "gimme gimmie", "never mind": "nvm",
         "let me": "lemme", "supprime": "supp suppr", "je suis": "jsuis chuis", "je ne": "jne", "can't": "cant",
         "je trouve": "jtrouve", "je veux": "jveux", "je peux": "jpeux",
         "want to": "wanna", "what is": "wats wots", "show me": "showme", "because": "cuz",
     }.items()
     for short in shorts.split()
 }  # fmt: skip
-SHORTHAND |= {"g": "j' ai", "c": "c' est"}
+SHORTHAND |= {"g": "j' ai", "c": "c' est", "pa": "pas"}
 SHORT_FORM = re.compile(
-    r"(?<![^ ])(?:g(?= (?:un|une|des|du|de|recu|eu|pas|rien|quoi|combien|besoin)\b)|c(?= (?:quoi|koi|kwa|de qui|qui|du spam)\b)"
-    r"|ma(?= (?:ecrit|repondu|envoye|dit)\b)"
-    rf"|(?:{'|'.join(sorted(SHORTHAND.keys() - {'g', 'c', 'ma'}, key=len, reverse=True))})(?![^ ]))"
+    r"(?<![^ ])(?:g(?= (?:un|une|des|du|de|recu|eu|pas|rien|quoi|combien|besoin|pa)\b)"
+    r"|c(?= (?:quoi|koi|kwa|de qui|qui|du spam)\b)|ma(?= (?:ecrit|repondu|envoye|dit)\b)|pa(?= (?:lu|vu|ouvert|recu|repondu)\b)"
+    rf"|(?:{'|'.join(sorted(SHORTHAND.keys() - {'g', 'c', 'ma', 'pa'}, key=len, reverse=True))})(?![^ ]))"
 )
 
 # %% ../../nbs/agent/01_words.ipynb #10f6997d
