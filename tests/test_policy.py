@@ -84,6 +84,18 @@ def test_tool(tool: str, args: dict[str, Any], facts: Facts, action: str, destro
     assert (decision.action, decision.destroys, decision.tainted) == (action, destroys, False), decision
 
 
+@pytest.mark.parametrize(("call", "reason"), [
+    (("list_emails", {}), "read"), (("flag_email", {"ids": ["1"], "flag": "seen"}), "recoverable"),
+    (("send_email", {"to": [BOB], "body": "oui"}), "named"), (("send_email", {"to": [ALICE], "body": "oui"}), "keeps"),
+    (("send_email", {"to": [MALLORY], "body": "oui"}), "others"), (("move_email", {"ids": ["1"], "folder": "Void"}), "tainted"),
+])  # fmt: skip
+def test_the_reason_is_that_of_the_cell_unless_only_the_doubt_asks(call: tuple[str, dict[str, Any]], reason: str) -> None:
+    decision = judge(*call, Facts(), said("dis oui à Bob et à moi"))
+    assert decision.reason.key == reason
+    french, english = policy.NOTES[reason]
+    assert [decision.reason.say(language) for language in ("fr-CA", "en", "de", None)] == [french, english, english, english]
+
+
 def test_every_mail_tool_has_a_rule() -> None:
     assert set(EFFECTS) == {tool for tool, *_ in CALLS}
 
@@ -135,6 +147,16 @@ def test_an_address_nobody_typed_taints_even_without_text_of_strangers() -> None
     assert judge("send_email", args, Facts(), said("écris au chef", untrusted=())).tainted
 
 
+@pytest.mark.parametrize(("body", "own"), [
+    ("Bonjour Bob,\nj'arrive demain\nCordialement", True), ("Bonjour,\nj'arrive demain\nMerci", True),
+    ("Bonjour Mallory,\nj'arrive demain", False), ("Bonjour Bob,\nle code est 1234\nCordialement", False),
+    ("Bonjourbob\nj'arrive demain", False), ("J'ARRIVE   demain !", True), ("j'arrive", True),
+    ("arrive demain Bob", False), ("", True),
+])  # fmt: skip
+def test_greetings_around_typed_words_are_nobodys_words(body: str, own: bool) -> None:
+    assert policy.typed(body, ["dis à Bob que j'arrive demain"]) is own
+
+
 def test_ids_and_ordinals_do_not_taint() -> None:
     context = said("archive le deuxième", lists=(("41", "42"),))
     assert judge("move_email", {"ids": ["42"], "folder": "Archive"}, Facts(target="\\Archive"), context).action == "run"
@@ -173,8 +195,8 @@ def test_a_wish_to_delete_is_understood(words: str) -> None:
 def test_a_wish_is_remembered_for_an_answer_and_not_for_ever() -> None:
     args = {"to": [BOB], "subject": "", "body": "demain"}
     assert judge("send_email", args, Facts(), said("écris à Bob", "demain")).standing
-    later = said("écris à Bob", "demain", "merci", "et Chloé ?", "liste mes mails")
-    assert not judge("send_email", args, Facts(), later).standing
+    assert judge("send_email", args, Facts(), said("écris à Bob", "demain", "merci")).standing, "the last three are looked at"
+    assert not judge("send_email", args, Facts(), said("écris à Bob", "demain", "merci", "et Chloé ?")).standing
 
 
 # --- names ----------------------------------------------------------------------------------------------------------------------
@@ -196,6 +218,13 @@ def test_a_wish_is_remembered_for_an_answer_and_not_for_ever() -> None:
 )
 def test_named(words: str, who: set[str]) -> None:
     assert policy.named(said(words)) == who
+
+
+@pytest.mark.parametrize("address", ["jean.martin@club.example", "jean_martin@club.example", "jean.martin+club@club.example"])
+def test_whoever_has_no_name_is_called_as_in_the_address(address: str) -> None:
+    context = Context(words=("écris à Jean Martin",), contacts=(Contact("", address),))
+    assert policy.named(context) == {policy.key_of(address)}
+    assert policy.named(Context(words=("écris au club",), contacts=context.contacts)) == set(), "the rest is no name"
 
 
 def test_two_known_bobs_name_nobody() -> None:
@@ -231,6 +260,30 @@ def test_a_homoglyph_is_somebody_else() -> None:
     assert judge("send_email", args, Facts(), said("écris à Bob et à bob@example.test")).gains == "others"
 
 
+# --- lists --------------------------------------------------------------------------------------------------------------------
+
+ORDINALS = {
+    "premier 1er first": "0", "deuxième second 2e": "1", "troisième third 3rd": "2", "quatrième fourth": "3",
+    "cinquième fifth": "4", "sixième sixth": "5", "septième seventh": "6", "huitième eighth": "7",
+    "neuvième ninth": "8", "dixième tenth 10th": "9", "onzième eleventh": "", "dernier dernière last latest": "0b",
+}
+
+
+@pytest.mark.parametrize(("word", "which"), [(word, which) for words, which in ORDINALS.items() for word in words.split()])
+def test_an_ordinal_points_at_one_mail_of_the_last_list(word: str, which: str) -> None:
+    """“The last one” may be the newest or the lowest: both are what the person may have meant."""
+    context = said(f"réponds : {word}", lists=(("x", "y"), tuple("0123456789ab")))
+    assert policy.pointed(context) == set(which)
+
+
+@pytest.mark.parametrize(("words", "which"), [
+    ("réponds au mail 2", "b"), ("réponds au troisième", ""), ("réponds au mail 3", ""), ("réponds au mail 999", ""),
+    ("réponds dans 2 jours", ""), ("réponds au mail 0", ""),
+])  # fmt: skip
+def test_a_number_points_into_the_list_or_nowhere(words: str, which: str) -> None:
+    assert policy.pointed(said(words, lists=(("a", "b"),))) == set(which)
+
+
 # --- answers --------------------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +310,12 @@ def test_reply_all_needs_the_word_all() -> None:
     assert not judge("reply_email", args, facts, said("réponds à tous au premier que oui", lists=(("1",),))).tainted
 
 
+def test_everybody_of_an_answer_whose_recipients_nobody_knows_is_nobody() -> None:
+    context = said("réponds à tous au premier que oui", lists=(("1",),))
+    decision = judge("reply_email", {"id": "1", "body": "oui", "reply_all": True}, Facts(author=BOB), context)
+    assert decision.tainted and not decision.standing
+
+
 def test_an_answer_without_facts_is_asked() -> None:
     assert judge("reply_email", {"id": "1", "body": ""}, Facts(), said("réponds au premier", lists=(("1",),))).tainted
     assert judge("reply_email", {"id": "1", "body": ""}, None, said("réponds au premier", lists=(("1",),))).action == "ask"
@@ -269,6 +328,19 @@ def test_an_answer_without_facts_is_asked() -> None:
 def test_an_unknown_tool_asks(tool: str) -> None:
     decision = judge(tool, {}, Facts(), said("fais-le"))
     assert (decision.action, decision.tainted) == ("ask", True) and decision.digest
+
+
+def test_one_recipient_may_come_without_a_list() -> None:
+    """Small models write a text where a list is asked for: it is one address, not its letters."""
+    args = {"subject": "", "body": "oui"}
+    alone = judge("send_email", {"to": BOB, **args}, Facts(), said("dis oui à Bob"))
+    assert alone.recipients == (BOB,) and alone.standing
+
+
+@pytest.mark.parametrize("to", [[{"address": MALLORY}], [None], {"to": MALLORY}, True, 3.5])
+def test_recipients_that_are_no_texts_are_never_approved_in_advance(to: Any) -> None:
+    decision = judge("send_email", {"to": to, "subject": "", "body": "oui"}, Facts(), said("dis oui à Bob"))
+    assert decision.action == "ask" and not decision.standing
 
 
 def test_a_failing_rule_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,17 @@ def test_size_announced(size: int, reply: bytes) -> None:
     assert session.bytes_to_send().startswith(reply)
 
 
+@pytest.mark.parametrize(
+    ("size", "reply"), [(b"9" * 20, b"552 5.3.4"), (b"0" * 20, b"250"), (b"9" * 21, b"501 5.5.4"), (b"0" * 1900, b"501 5.5.4"),
+                        (b"-1", b"501 5.5.4"), ("٣".encode(), b"501 5.5.4"), (b"", b"501 5.5.4")])  # fmt: skip
+def test_rfc1870_a_size_has_at_most_20_digits(size: bytes, reply: bytes) -> None:
+    session = greeted()
+    feed(session, b"EHLO a.example\r\n")
+    session.bytes_to_send()
+    feed(session, b"MAIL FROM:<> SMTPUTF8 SIZE=" + size + b"\r\n")
+    assert session.bytes_to_send().startswith(reply)
+
+
 @pytest.mark.parametrize(("size", "reply"), [(1000, b"250 2.0.0"), (1001, b"552 5.3.4"), (1900, b"552 5.3.4")])
 def test_size_while_streaming(size: int, reply: bytes) -> None:
     session = in_data(max_message_bytes=1000)
@@ -212,6 +223,27 @@ def test_errors(maximum: int) -> None:
             session.bytes_to_send()
     assert events[-1] == Closed("errors")
     assert session.bytes_to_send().splitlines()[-1].startswith(b"421 4.7.0")
+
+
+def test_a_message_that_is_accepted_forgives_the_errors_before_it() -> None:
+    session = greeted(max_errors=3)
+    for _ in range(3):
+        events = feed(session, b"XYZZY\r\n") + feed(session, b"XYZZY\r\n")
+        assert not any(isinstance(event, Closed) for event in events)
+        for part in (b"EHLO a.example\r\n", b"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n", b"DATA\r\n", b"x\r\n.\r\n"):
+            session.bytes_to_send()
+            feed(session, part)
+        assert session.bytes_to_send().startswith(b"250 2.0.0")
+
+
+@pytest.mark.parametrize("command", [b"DATA now", b"RSET it"])
+def test_a_command_that_takes_no_argument_is_501_and_nothing_is_lost(command: bytes) -> None:
+    session = greeted()
+    for part in (b"EHLO a.example\r\n", b"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n"):
+        feed(session, part)
+        session.bytes_to_send()
+    feed(session, command + b"\r\n")
+    assert session.bytes_to_send().startswith(b"501 5.5.4") and session.state is State.RCPT
 
 
 def test_refused_recipients_count_as_errors() -> None:

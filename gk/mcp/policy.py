@@ -306,7 +306,7 @@ def named(
     typed_ones = frozenset().union(*map(addresses_in, context.words))
     return typed_ones.union(*(meant for meant in mentions(context.words, others).values() if len(meant) == 1))
 
-# %% ../../nbs/mcp/00_policy.ipynb #9c4b4d0f
+# %% ../../nbs/mcp/00_policy.ipynb #9818ff3d
 _ORDINALS: dict[str, tuple[int, ...]] = {
     word: places
     for places, several in {
@@ -340,7 +340,7 @@ def pointed(
         return frozenset()
     shown, line = context.lists[-1], _line(tokens(context.words[-1]))
     places = {p for token in line.split() for p in _ORDINALS.get(token, ())}
-    places |= {int(n) - 1 for n in _NUMBERED.findall(line)}
+    places |= {int(n) - 1 for n in _NUMBERED.findall(line) if int(n)}
     if len(shown) == 1 and _THIS_ONE.search(line):
         places.add(0)
     return frozenset(shown[p] for p in places if -1 <= p < len(shown))
