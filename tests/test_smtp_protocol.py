@@ -228,9 +228,8 @@ def test_errors(maximum: int) -> None:
 def test_a_message_that_is_accepted_forgives_the_errors_before_it() -> None:
     session = greeted(max_errors=3)
     for _ in range(3):
-        events = feed(session, b"XYZZY\r\n") + feed(session, b"XYZZY\r\n")
-        assert not any(isinstance(event, Closed) for event in events)
-        for part in (b"EHLO a.example\r\n", b"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n", b"DATA\r\n", b"x\r\n.\r\n"):
+        for part in (b"XYZZY\r\n", b"XYZZY\r\n", b"EHLO a.example\r\n", b"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n",
+                     b"DATA\r\n", b"x\r\n.\r\n"):  # fmt: skip
             session.bytes_to_send()
             feed(session, part)
         assert session.bytes_to_send().startswith(b"250 2.0.0")
