@@ -611,8 +611,8 @@ async def test_stop_ends_the_task_by_itself(house: House) -> None:
     await house.worker.start()
     task = house.worker._task
     assert task is not None
-    await asyncio.sleep(0.05)
-    await house.worker.stop()
+    await asyncio.sleep(0)
+    await house.worker.stop(60)
     assert task.done() and not task.cancelled()
 
 
@@ -620,7 +620,7 @@ async def test_stop_in_the_middle_leaves_nothing_half_done(house: House) -> None
     await house.worker.start()
     for number in range(300):
         await house.submit(f"n{number}", "alice")
-    await house.worker.stop()
+    await house.worker.stop(60)
     states = await house.statuses()
     assert states.get("sent", 0) == len(await house.inbox("alice"))
     await house.queue.recover()

@@ -63,16 +63,12 @@ def read(
     sender, recipients, data = path.read_bytes().split(b"\r\n", 2)
     return Kept(path, sender.decode().partition(": ")[2], tuple(recipients.decode().partition(": ")[2].split(", ")), data)
 
-# %% ../../nbs/smtp/03_outside.ipynb #109d1f7b
+# %% ../../nbs/smtp/03_outside.ipynb #d6a89817
 class OutsideWorld:
     "A server on a free port of this machine that keeps everything in a folder"
 
-    def __init__(
-        self,
-        folder: Path,  # made when the first message comes
-        verdict: Callable[[str], str] = usual_verdict,
-    ) -> None:
-        self.folder, self.verdict = folder, verdict
+    def __init__(self, folder: Path, verdict: Callable[[str], str] = usual_verdict) -> None:
+        self.folder, self.verdict = folder, verdict  # the folder is made when the first message comes
         self._server: asyncio.Server | None = None
         self._keeping = asyncio.Lock()
 

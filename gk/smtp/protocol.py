@@ -273,11 +273,10 @@ def _count_hops(
     content.in_header = end < 0 and not piece.endswith(b"\r\n")
     content.received += header.lower().count(b"\nreceived:")
 
-# %% ../../nbs/smtp/00_protocol.ipynb #23d69a4e
+# %% ../../nbs/smtp/00_protocol.ipynb #420905d7
 @dataclass(slots=True, eq=False)
 class Session:
     "One SMTP conversation, server side (RFC 5321)"
-
     hostname: str  # our name, in the greeting and the reply to EHLO
     limits: Limits = Limits()
     state: State = State.START

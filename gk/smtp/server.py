@@ -458,7 +458,7 @@ def _decide(connection: Connection, address: Address, resolution: Resolution) ->
         connection.envelope.add_recipient(address, resolution)
         accept(connection)
 
-# %% ../../nbs/smtp/01_server.ipynb #1df9e206
+# %% ../../nbs/smtp/01_server.ipynb #af52c9f0
 def _on_sender(connection: Connection, event: MailFrom) -> None:
     "MAIL: anybody may write to us"
     connection.envelope = Envelope(str(event.sender or ""), event.smtputf8)
@@ -469,6 +469,8 @@ def _on_start(connection: Connection, event: DataStart) -> None:
     "DATA: the trace comes first"
     server, envelope, hello = connection.server, connection.envelope, connection.hello
     protocol = ("UTF8SMTP" if envelope.smtputf8 else "ESMTP") if hello.extended else "SMTP"
+    connection.content.discard()  # of the message before, should something be left
+    connection.content = Content(server.queue)
     connection.content.add(received_field(
         hello.name, connection.wire.ip, server.settings.hostname, protocol, server.next_identity(), envelope.to, server.clock()))
 
