@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHORTEST', 'LONGEST', 'DECOY', 'KINDS', 'Clock', 'SCOPES', 'USED_SECONDS', 'REMEMBER_SECONDS', 'PasswordError',
-           'acceptable', 'hash_now', 'Token', 'Keys', 'Stored', 'ScopeError', 'known_scopes', 'Tokens', 'Tickets',
-           'Remembered', 'Grant', 'Passwords', 'Credentials']
+           'acceptable', 'hash_now', 'Hasher', 'Token', 'Keys', 'Stored', 'ScopeError', 'known_scopes', 'Tokens',
+           'Tickets', 'Remembered', 'Grant', 'SignIns', 'Passwords', 'Credentials']
 
 # %% ../../nbs/accounts/02_credentials.ipynb #8199c1d1
 import asyncio
@@ -63,7 +63,23 @@ def _matches(password_hash: str, password: str) -> bool:
     except (VerificationError, InvalidHashError, UnicodeEncodeError):  # the last: lone surrogates, which no password has
         return False
 
-# %% ../../nbs/accounts/02_credentials.ipynb #9febbf8a
+# %% ../../nbs/accounts/02_credentials.ipynb #c00e5507
+class Hasher:
+    """Hashes and checks passwords in threads of its own."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="gk-argon2")
+        self.close = self._pool.shutdown
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash of a password; `PasswordError`."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, hash_now, acceptable(password))
+
+    async def matches(self, password_hash: str, password: str) -> bool:
+        """Whether it is the password of this hash."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _matches, password_hash, password)
+
+# %% ../../nbs/accounts/02_credentials.ipynb #8f4199f2
 KINDS = ("session", "mcp", "app")  # a browser, an MCP client, a mail program
 
 
@@ -81,6 +97,10 @@ class Token:
     revoked: float | None
     last_used: float | None
 
+    def valid(self, now: float) -> bool:
+        """Neither expired nor revoked."""
+        return self.revoked is None and (self.expires is None or self.expires > now)
+
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -93,6 +113,11 @@ _SELECT = ("SELECT token.id, account.id, account.address, account.name, kind, to
 def _token(row: tuple[Any, ...]) -> Token:
     number, account_id, address, person, kind, name, scopes, *times = row
     return Token(number, Account(account_id, address, person), kind, name, tuple(scopes.split()), *times)
+
+
+def _tokens(database: Database, condition: str, *values: Any) -> list[Token]:
+    rows = database.read_now(lambda reader: reader.driver.execute(_SELECT + condition, values).fetchall())
+    return [_token(row) for row in rows]
 
 # %% ../../nbs/accounts/02_credentials.ipynb #4b2ab3f6
 Clock = Callable[[], float]  # Unix seconds
@@ -179,10 +204,17 @@ def _revoke_token(tx: Transaction, token_id: int, now: float) -> bool:
         tx.notify(f"session:{row[0]}")
     return row is not None
 
-# %% ../../nbs/accounts/02_credentials.ipynb #360b6548
+# %% ../../nbs/accounts/02_credentials.ipynb #0d15b66a
 USED_SECONDS = 600.0  # how exact `last_used` is
 
 
+async def _note_use(database: Database, token: Token, now: float) -> None:
+    if token.last_used is None or token.last_used < now - USED_SECONDS:
+        with suppress(DatabaseError):  # a full disk must not lock people out: this is only a note
+            note = "UPDATE token SET last_used = ? WHERE id = ?", (now, token.id)
+            await database.write(lambda tx: tx.driver.execute(*note) and None)
+
+# %% ../../nbs/accounts/02_credentials.ipynb #076df946
 class Tokens:
     """Random tokens: browsers, MCP clients, mail programs."""
 
@@ -210,27 +242,21 @@ class Tokens:
         """The token this text is, if it is of this kind, neither expired nor revoked."""
         if not text.startswith(f"gk_{kind}_") or len(text) > 200:
             return None
-        found, now = self._query("WHERE digest = ? AND kind = ?", _digest(text), kind), self._clock()
-        if not found or found[0].revoked is not None or (found[0].expires is not None and found[0].expires <= now):
-            return None
-        if found[0].last_used is None or found[0].last_used < now - USED_SECONDS:
-            note = "UPDATE token SET last_used = ? WHERE id = ?", (now, found[0].id)
-            with suppress(DatabaseError):  # a full disk must not lock people out: this is only a note
-                await self._database.write(lambda tx: tx.driver.execute(*note) and None)
-        return found[0]
+        now = self._clock()
+        for token in _tokens(self._database, "WHERE digest = ? AND kind = ?", _digest(text), kind):
+            if token.valid(now):
+                await _note_use(self._database, token, now)
+                return token
+        return None
 
     async def of(self, account: Account) -> list[Token]:
         """The person's tokens that are still valid, newest first."""
         valid = "WHERE account.id = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?) ORDER BY token.id DESC"
-        return self._query(valid, account.id, self._clock())
+        return _tokens(self._database, valid, account.id, self._clock())
 
     async def revoke(self, token_id: int) -> bool:
         """End a token now, in every process; False if there was nothing to end."""
         return await self._database.write(lambda tx: _revoke_token(tx, token_id, self._clock()))
-
-    def _query(self, condition: str, *values: Any) -> list[Token]:
-        rows = self._database.read_now(lambda r: r.driver.execute(_SELECT + condition, values).fetchall())
-        return [_token(row) for row in rows]
 
 # %% ../../nbs/accounts/02_credentials.ipynb #c8d731ab
 class Tickets:
@@ -301,18 +327,13 @@ class Grant:
     token: int | None = None  # id of the app password
     fingerprint: str = ""  # of the password, if it was that
 
-# %% ../../nbs/accounts/02_credentials.ipynb #914a3a31
-class Passwords:
-    """Passwords of people, and app passwords in their place."""
+# %% ../../nbs/accounts/02_credentials.ipynb #b0b11273
+class SignIns:
+    """Who may come in: passwords of people, and app passwords in their place."""
 
-    def __init__(self, database: Database, directory: Directory, tokens: Tokens, clock: Clock) -> None:
-        self._database, self._directory, self._tokens, self._clock = database, directory, tokens, clock
+    def __init__(self, database: Database, directory: Directory, tokens: Tokens, hasher: Hasher, clock: Clock) -> None:
+        self._database, self._directory, self._tokens, self._hasher = database, directory, tokens, hasher
         self._remembered = Remembered(clock)
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="gk-argon2")
-
-    async def hash(self, password: str) -> str:
-        """The argon2id hash of a password, made off the event loop; `PasswordError`."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, hash_now, acceptable(password))
 
     async def verify(self, address: str, password: str) -> Account | None:
         """The person, if this is their password or an app password of theirs."""
@@ -329,8 +350,7 @@ class Passwords:
         if stored and self._remembered.has(stored, password):
             return Grant(stored.account, fingerprint=stored.fingerprint())
         known = stored.password_hash if stored and stored.password_hash else DECOY
-        right = await asyncio.get_running_loop().run_in_executor(self._pool, _matches, known, password)
-        if not right or stored is None or known is DECOY:
+        if not await self._hasher.matches(known, password) or stored is None or known is DECOY:
             return None
         self._remembered.add(stored, password)
         return Grant(stored.account, fingerprint=stored.fingerprint())
@@ -342,9 +362,16 @@ class Passwords:
         stored = _stored(self._database, grant.account.id)
         return stored is not None and hmac.compare_digest(stored.fingerprint(), grant.fingerprint)
 
+# %% ../../nbs/accounts/02_credentials.ipynb #9aa127e5
+class Passwords:
+    """The passwords of people, and how they change."""
+
+    def __init__(self, database: Database, hasher: Hasher, clock: Clock) -> None:
+        self._database, self._hasher, self._clock = database, hasher, clock
+
     async def set(self, account: Account, password: str) -> None:
         """Change a password: browsers and API tickets of the old one end here. `PasswordError`."""
-        await self.set_hash(account, await self.hash(password))
+        await self.set_hash(account, await self._hasher.hash(password))
 
     async def set_hash(self, account: Account, password_hash: str) -> None:
         """The same with a hash that was made before."""
@@ -357,11 +384,7 @@ class Passwords:
 
         await self._database.write(update)
 
-    def close(self) -> None:
-        """Let go of the hashing threads."""
-        self._pool.shutdown()
-
-# %% ../../nbs/accounts/02_credentials.ipynb #1943445a
+# %% ../../nbs/accounts/02_credentials.ipynb #a41857c1
 class Credentials:
     """Passwords, tickets and tokens of an office."""
 
@@ -371,11 +394,12 @@ class Credentials:
         directory: Directory,
         clock: Clock = time.time,
     ) -> None:
-        keys, tokens = Keys(database), Tokens(database, clock)
-        tickets, passwords = Tickets(database, keys, clock), Passwords(database, directory, tokens, clock)
+        keys, tokens, hasher = Keys(database), Tokens(database, clock), Hasher()
+        tickets, passwords = Tickets(database, keys, clock), Passwords(database, hasher, clock)
+        sign_ins = SignIns(database, directory, tokens, hasher, clock)
         self.secret = keys.secret
         self.add_token, self.check_token, self.tokens, self.revoke = tokens.add, tokens.check, tokens.of, tokens.revoke
         self.issue_jwt, self.check_jwt = tickets.issue, tickets.check
-        self.hash, self.verify, self.close = passwords.hash, passwords.verify, passwords.close
-        self.admit, self.holds = passwords.admit, passwords.holds
+        self.hash, self.close = hasher.hash, hasher.close
+        self.verify, self.admit, self.holds = sign_ins.verify, sign_ins.admit, sign_ins.holds
         self.set_password, self.set_hash = passwords.set, passwords.set_hash

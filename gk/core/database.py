@@ -321,7 +321,15 @@ def _count(
     _NO_SPACE.inc(full)
     metrics.database_group_seconds.observe(seconds)
 
-# %% ../../nbs/core/02_database.ipynb #a39f3bdb
+# %% ../../nbs/core/02_database.ipynb #60a4b29e
+def _tell(listeners: list[Callable[[set[str]], None]], topics: set[str]) -> None:
+    for listener in listeners if topics else ():
+        try:
+            listener(topics)
+        except Exception:  # theirs to mend; the data is safe, and the next group waits
+            structlog.get_logger("gk.database").exception("database.listener_failed")
+
+# %% ../../nbs/core/02_database.ipynb #5beffad2
 class _Writer:
     """The thread that owns the one writing connection."""
 
@@ -339,11 +347,7 @@ class _Writer:
         while not ended:
             group, ended = _gather(self.jobs)
             topics = self._write(group) if group else set()
-            for listener in self.on_commit if topics else ():
-                try:
-                    listener(topics)
-                except Exception:  # theirs to mend; the data is safe, and the next group waits
-                    structlog.get_logger("gk.database").exception("database.listener_failed")
+            _tell(self.on_commit, topics)
             _wake(group)
 
     def _write(self, group: list[_Job]) -> set[str]:
@@ -355,6 +359,12 @@ class _Writer:
             self.transaction = _abandon(self.transaction, group, error, self.path)
         _count(group, time.monotonic() - began)
         return topics
+
+    def close(self) -> None:
+        """Finish what waits, and let go of the file."""
+        self.jobs.put(None)
+        self.thread.join()
+        self.transaction.driver.close()
 
 # %% ../../nbs/core/02_database.ipynb #c316bd8c
 def _open(path: Path) -> sqlite3.Connection:
@@ -422,7 +432,7 @@ class _Readers:
         for reader in self._all:
             reader.driver.close()
 
-# %% ../../nbs/core/02_database.ipynb #b435a890
+# %% ../../nbs/core/02_database.ipynb #b4051b8e
 class Database:
     """One SQLite file of a data folder: grouped durable writes, snapshot reads."""
 
@@ -473,10 +483,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what waits, then close every connection. Closing twice is harmless."""
-        if self.closed:
-            return
-        self.closed = True
-        self._writer.jobs.put(None)
-        self._writer.thread.join()
-        self._readers.close()
-        self._writer.transaction.driver.close()
+        if not self.closed:
+            self.closed = True
+            self._writer.close()
+            self._readers.close()

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['SETTLED', 'ABANDONED', 'Fate', 'ADOPT', 'WATCH', 'UNRIPE', 'Row', 'Differences', 'compare', 'fate', 'in_progress',
            'adopt', 'take_names', 'take_flags', 'drop_missing', 'rows_of', 'take_all', 'orphaned_contents', 'sweep_all',
-           'stamps', 'every_mailbox', 'drop_orphans', 'forget_account', 'Sync', 'Watch', 'Mailboxes']
+           'stamps', 'every_mailbox', 'drop_orphans', 'forget_account', 'enter_files', 'Sync', 'Watch', 'Mailboxes']
 
-# %% ../../nbs/mail/10_mailbox.ipynb #bba559fe
+# %% ../../nbs/mail/10_mailbox.ipynb #517e5e88
 import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -249,10 +250,27 @@ def forget_account(tx: Transaction, account_id: int) -> None:
         raise MailboxError("This account still exists.")
     tx.driver.execute("INSERT INTO removal (path) VALUES (?)", (str(account_id),))
 
-# %% ../../nbs/mail/10_mailbox.ipynb #888d4cc3
+# %% ../../nbs/mail/10_mailbox.ipynb #f1212821
 ADOPT = 100  # messages read and entered in one go
 
 
+async def enter_files(
+    storage: Storage,
+    mailbox: Mailbox,
+    names: Sequence[str],  # of files that nobody is dealing with
+    bounds: Bounds,
+) -> None:
+    "Read files and give them rows, a few at a time"
+    home, now = storage.path(mailbox), storage.clock()
+
+    def enter(tx: Transaction, arrivals: list[Arrival]) -> None:
+        enter_arrivals(tx, arrivals, now)
+
+    for start in range(0, len(names), ADOPT):
+        if arrivals := await storage.in_thread(adopt, mailbox, home, names[start : start + ADOPT], bounds):
+            await storage.database.write(partial(enter, arrivals=arrivals))
+
+# %% ../../nbs/mail/10_mailbox.ipynb #f7ed1c1e
 class Sync:
     "Mailboxes whose files other programs may change"
 
@@ -290,17 +308,13 @@ class Sync:
     async def _adopt(self, box: Mailbox, home: Path, unknown: Sequence[str]) -> int:
         "Enter the files that nobody is dealing with; returns how many"
         unsettled, going = await self.storage.database.read(lambda reader: in_progress(reader, box))
-        now = self.storage.clock()
-        fates = {name: fate(home, name, unsettled, going, now) for name in sorted(unknown)}
+        fates = {name: fate(home, name, unsettled, going, self.storage.clock()) for name in sorted(unknown)}
         if "later" in fates.values():
             self.unripe.add(box.id)
         for name in [name for name, what in fates.items() if what == "drop"]:
             (home / name).unlink(missing_ok=True)
         names = [name for name, what in fates.items() if what == "adopt"]
-        for start in range(0, len(names), ADOPT):
-            arrivals = await self.storage.in_thread(adopt, box, home, names[start : start + ADOPT], self.bounds)
-            if arrivals:
-                await self.storage.database.write(lambda tx, arrivals=arrivals: enter_arrivals(tx, arrivals, now))  # type: ignore[misc]
+        await enter_files(self.storage, box, names, self.bounds)
         return len(names)
 
 # %% ../../nbs/mail/10_mailbox.ipynb #127ce4fc

@@ -302,7 +302,7 @@ def slices(
     if part:
         yield part, limit
 
-# %% ../../nbs/mail/11_search.ipynb #e823e6e5
+# %% ../../nbs/mail/11_search.ipynb #c1af6b32
 def passing(
     found: Iterable[tuple[int, bytes]],  # content id, and as much of the file as was read
     places: dict[int, list[tuple[int, int]]],  # content id → where its headers are
@@ -311,7 +311,7 @@ def passing(
     "Content ids of those whose header lines pass"
     return {id for id, data in found if test(b"".join(data[start:end] for start, end in places.get(id, ())))}
 
-
+# %% ../../nbs/mail/11_search.ipynb #5d1444a0
 class Files:
     "Questions that only the files can answer"
 
