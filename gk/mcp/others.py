@@ -6,7 +6,7 @@
 __all__ = ['log', 'SEPARATOR', 'NAME', 'MAX_TOOLS', 'MAX_SCHEMA', 'MAX_DESCRIPTION', 'MAX_TEXT', 'MAX_LINE', 'GOODBYE', 'Connect',
            'OPEN_SECONDS', 'LONGEST_PAUSE', 'PATIENCE', 'FRESH', 'Tool', 'ToolResult', 'described', 'result_of',
            'offered', 'as_strangers', 'end', 'program', 'take', 'give', 'bounded', 'bound', 'client_of', 'Connection',
-           'said_no', 'Link', 'Catalogue', 'Other', 'other_servers']
+           'said_no', 'Pauses', 'Link', 'Catalogue', 'Other', 'other_servers']
 
 # %% ../../nbs/mcp/03_others.ipynb #93bf353f
 import asyncio
@@ -112,7 +112,7 @@ def as_strangers(
     cut = text[:MAX_TEXT] + (" […]" if len(text) > MAX_TEXT else "")
     return ToolResult(fenced(cut), None, result.is_error)
 
-# %% ../../nbs/mcp/03_others.ipynb #46db5f9f
+# %% ../../nbs/mcp/03_others.ipynb #137bc65d
 MAX_LINE = 4_000_000  # octets of one message
 GOODBYE = 2.0  # seconds a program has to end by itself
 
@@ -135,7 +135,7 @@ async def end(
             async with asyncio.timeout(GOODBYE):
                 await process.communicate()  # what it still had to say is read and forgotten, or its pipes stay open
 
-
+# %% ../../nbs/mcp/03_others.ipynb #a2eaafcb
 @asynccontextmanager
 async def program(
     command: Sequence[str],
@@ -303,18 +303,42 @@ def said_no(error: Exception) -> str:
     answered = isinstance(error, MCPError) and error.code not in (CONNECTION_CLOSED, REQUEST_TIMEOUT)
     return str(error) or "refused" if answered else ""
 
-# %% ../../nbs/mcp/03_others.ipynb #3db61b20
+# %% ../../nbs/mcp/03_others.ipynb #3a30244d
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 
 
+class Pauses:
+    "When the next attempt may be made: after a first failure at once, then after 1, 2, 4 … seconds"
+
+    def __init__(self) -> None:
+        self._failures, self._until = 0, float("-inf")  # in a row; on the caller's clock
+
+    def worked(self) -> None:
+        "The next failure is a first one"
+        self._failures = 0
+
+    def failed(self, now: float) -> None:
+        "One more in a row"
+        self._until = now + (min(LONGEST_PAUSE, 2.0 ** (self._failures - 1)) if self._failures else 0.0)
+        self._failures += 1
+
+    def too_early(self, now: float) -> bool:
+        "True while nobody should try"
+        return now < self._until
+
+# %% ../../nbs/mcp/03_others.ipynb #4d1925aa
 class Link:
     "The way to one server: a connection opened when it is needed, and the next one when that has failed"
 
-    def __init__(self, connect: Connect):
-        self._connect = connect
+    def __init__(
+        self,
+        connect: Connect,  # makes a client
+        lost: Callable[[Exception], object] = lambda error: None,  # told when a connection is given up, and why
+    ):
+        self._connect, self._lost = connect, lost
         self._connection: Connection | None = None
         self._left: dict[asyncio.Task[None], Connection] = {}  # failed, with calls on them that have not ended
-        self._failures, self._not_before = 0, 0.0
+        self._pauses = Pauses()
 
     @asynccontextmanager
     async def call(
@@ -327,32 +351,31 @@ class Link:
         try:
             async with asyncio.timeout(seconds), connection.call() as client:
                 yield client
-            self._failures = 0
+            self._pauses.worked()
         except Exception as error:
             if said_no(error):
                 connection.heard = loop.time()
             elif not (isinstance(error, TimeoutError) and connection.heard >= began):
-                self._give_up(connection)
+                self._give_up(connection, error)
             raise
 
     def _current(self) -> Connection:
         if self._connection is None:
-            if asyncio.get_running_loop().time() < self._not_before:
+            if self._pauses.too_early(asyncio.get_running_loop().time()):
                 raise ConnectionError("too early to try again")
             self._connection = Connection(self._connect)
         return self._connection
 
-    def _give_up(self, connection: Connection) -> None:
-        "No further call on it; a first failure may be tried again at once"
+    def _give_up(self, connection: Connection, why: Exception) -> None:
+        "No further call on it"
         if connection is not self._connection:  # of many calls that fail together, the first one told
             return
-        pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 1)) if self._failures else 0.0
-        self._not_before = asyncio.get_running_loop().time() + pause
-        self._failures += 1
+        self._pauses.failed(asyncio.get_running_loop().time())
         self._connection = None
         ending = connection.leave()
         self._left[ending] = connection
         ending.add_done_callback(self._left.pop)
+        self._lost(why)
 
     async def close(self) -> None:
         "Close everything now, and wait until the programs have ended"
@@ -402,7 +425,7 @@ class Catalogue:
         if self._asking:
             self._asking.cancel()
 
-# %% ../../nbs/mcp/03_others.ipynb #7bf11f4b
+# %% ../../nbs/mcp/03_others.ipynb #cc288af0
 class Other:
     "A server that somebody else wrote"
 
@@ -415,26 +438,19 @@ class Other:
     ):
         self.name, self.seconds = name, seconds
         self._people = frozenset(person.lower() for person in people)
-        self._link, self._catalogue = Link(connect), Catalogue(self._list)
+        self._link, self._catalogue = Link(connect, self._lost), Catalogue(self._list)
         self.tools = self._catalogue.tools
 
     def serves(self, address: str) -> bool:
         "Whether this person may use it"
         return not self._people or address.lower() in self._people
 
-    @asynccontextmanager
-    async def _client(self, seconds: float) -> AsyncIterator["Client"]:
-        try:
-            async with self._link.call(seconds) as client:
-                yield client
-        except Exception as error:
-            if not said_no(error):
-                self._catalogue.stale()
-                log.warning("mcp.server_failed", server=self.name, error=type(error).__name__)
-            raise
+    def _lost(self, error: Exception) -> None:
+        log.warning("mcp.server_failed", server=self.name, error=type(error).__name__)
+        self._catalogue.stale()
 
     async def _list(self) -> list[Tool]:
-        async with self._client(OPEN_SECONDS + self.seconds) as client:
+        async with self._link.call(OPEN_SECONDS + self.seconds) as client:
             listed = (await client.list_tools()).tools
         return offered(self.name, map(described, listed))
 
@@ -448,7 +464,7 @@ class Other:
         if approval != digest_of(self.name + SEPARATOR + name, args, "destroy"):
             return ToolResult("A tool of another server needs the person's approval.", is_error=True)
         try:
-            async with self._client(self.seconds) as client:
+            async with self._link.call(self.seconds) as client:
                 given = await client.call_tool(name, dict(args))
         except Exception as error:  # as in Connection
             metrics.tool_calls.labels(self.name, "error").inc()
