@@ -439,11 +439,12 @@ def ask(
     if not asyncio.run(_ask(config, data, clock, zone, who, " ".join(text), as_json, yes, go_on)):
         raise typer.Exit(1)
 
-# %% ../nbs/faces/03_cli.ipynb #f13dc603
+# %% ../nbs/faces/03_cli.ipynb #f59e8e9c
 async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float], zone: tzinfo | None, who: str, text: str,
                as_json: bool, yes: bool, go_on: str | None) -> bool:
     """One request and its events; False if it ended in an error."""
     from gk.agent.conversation import NotFound
+    from gk.agent.loop import finally_closed
 
     async with _office(config, data, clock=clock, zone=zone) as office:
         account = await _person(office, who)
@@ -453,13 +454,14 @@ async def _ask(config: Path | None, data: Path | None, clock: Callable[[], float
             raise CommandError(f"--continue {go_on}: {account.address} has no such conversation") from error
         well, terminal = True, _Terminal(await office.assistant.language(conversation.id, text, _language()))
         said = office.assistant.say(account, conversation.id, text, terminal.language, approve_untainted=yes)
-        async for found in said:
-            event = {"type": found.type, **found.payload, "conversation": conversation.id}
-            if as_json:
-                print(json.dumps(event, ensure_ascii=False), flush=True)
-            else:
-                terminal.show(event)
-            well = well and found.type != "error"
+        async with finally_closed(said) as events:  # a reader that goes away, `| head`, ends the turn, not just this loop
+            async for found in events:
+                event = {"type": found.type, **found.payload, "conversation": conversation.id}
+                if as_json:
+                    print(json.dumps(event, ensure_ascii=False), flush=True)
+                else:
+                    terminal.show(event)
+                well = well and found.type != "error"
         if (await office.queue.status())["pending"]:
             await office.deliver()
         french = terminal.language.startswith("fr")

@@ -133,7 +133,7 @@ def test_a_reader_that_stops_reading_is_no_error(house):
     run = piped(house, "{gk} user list --data {data} | true")
     assert run.stderr == "" and run.returncode in (0, 1, 141)
     run = piped(house, "{gk} ask --as alice@example.test --data {data} --json 'liste mes mails' | head -c 1")
-    assert "Traceback" not in run.stderr and "Exception" not in run.stderr
+    assert run.stderr == ""
 
 
 def test_output_on_a_full_disk_is_said(house):
