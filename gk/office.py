@@ -6,7 +6,7 @@
 __all__ = ['DELIVERY_STOPS', 'WAITING', 'OLDEST', 'FolderInUse', 'FolderLock', 'DemoMark', 'make_mail', 'make_registry',
            'make_conversations', 'make_model', 'make_assistant', 'working', 'outside_world', 'show_numbers',
            'start_work', 'stop_work', 'close_office', 'deliver_waiting', 'remove_person', 'load_assistant',
-           'refuse_orphans', 'Office']
+           'refuse_orphans', 'refuse_unwritable', 'Office']
 
 # %% ../nbs/faces/00_office.ipynb #0d50bbfd
 import asyncio
@@ -277,7 +277,15 @@ def refuse_orphans(folder: Path) -> None:
         raise DatabaseError(f"{database}: the database is {'empty' if database.exists() else 'missing'}, but there is mail in "
                             f"{folder / 'mail'}; restore gk.db from a backup, or move that mail away to begin anew")
 
-# %% ../nbs/faces/00_office.ipynb #26d25718
+# %% ../nbs/faces/00_office.ipynb #4f1af7ed
+def refuse_unwritable(folder: Path) -> None:
+    """`DatabaseError` if something of the data folder is no folder, or this user may not write there."""
+    for path in (folder / "mail", folder / "spool"):
+        if path.exists() and not (path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)):
+            wrong = "this user may not write there; give it the folder" if path.is_dir() else "this is no folder; move it away"
+            raise DatabaseError(f"{path}: {wrong}, or choose another with --data")
+
+# %% ../nbs/faces/00_office.ipynb #edbe8257
 class Office:
     """Everything on one data folder. Open it with `Office.open`, close it with `await office.close()`."""
 
@@ -292,6 +300,7 @@ class Office:
         self.settings, self.clock, self.zone, data = settings, clock, zone, settings.data
         self.demo = DemoMark.read(data)
         refuse_orphans(data)
+        refuse_unwritable(data)
         self.database = Database.open(data)
         self.hub = Hub(self.database)
         self.directory = Directory(self.database, self.hub)

@@ -37,7 +37,7 @@ from .office import FolderInUse, FolderLock, Office
 
 log = structlog.get_logger()
 
-# %% ../nbs/faces/02_serve.ipynb #06a83fcc
+# %% ../nbs/faces/02_serve.ipynb #ee96969f
 class CannotStart(Exception):
     """gk-serve cannot start; the text says what is wrong, where, and what to do."""
 
@@ -51,9 +51,15 @@ _REASONS = {
 
 def _unusable(key: str, listen: str, error: OSError) -> CannotStart:
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    return CannotStart(f"[{key.partition('.')[0]}] {key.partition('.')[2]}: {listen} cannot be used: {reason}")
+    return CannotStart(f"{_setting(key)}: {listen} cannot be used: {reason}")
 
-# %% ../nbs/faces/02_serve.ipynb #c6549408
+
+def _setting(key: str) -> str:
+    """smtp.listen as the file has it: [smtp] listen."""
+    section, _, name = key.partition(".")
+    return f"[{section}] {name}"
+
+# %% ../nbs/faces/02_serve.ipynb #7016a582
 def listening(settings: Settings) -> dict[str, list[str]]:
     """Every address to listen on, by the name of its setting."""
     return {"smtp.listen": settings.smtp.listen, "imap.listen": settings.imap.listen,
@@ -75,9 +81,14 @@ def bind(
 
 def check_ports(settings: Settings) -> None:
     """`CannotStart` if an address to listen on cannot be used, or is given twice."""
+    given: dict[tuple[str, int], str] = {}
     with contextlib.ExitStack() as stack:
         for key, addresses in listening(settings).items():
             for listen in addresses:
+                if (address := parse_listen(listen)) in given and address[1]:
+                    first = _setting(given[address])
+                    raise CannotStart(f"{_setting(key)}: {listen} is given already, in {first}; set another port")
+                given[address] = key
                 stack.enter_context(bind(key, listen))
 
 # %% ../nbs/faces/02_serve.ipynb #75c99e13
@@ -193,7 +204,13 @@ def _end_at_the_latest(seconds: float) -> None:
     timer.daemon = True
     timer.start()
 
-# %% ../nbs/faces/02_serve.ipynb #03195581
+# %% ../nbs/faces/02_serve.ipynb #ee3c1061
+_NO_FOLDER = {  # what is wrong with the data folder; "" is the system's own word
+    errno.EACCES: "", errno.EPERM: "", errno.EROFS: "", errno.ENAMETOOLONG: "", errno.ELOOP: "",
+    errno.ENOTDIR: "this is no folder", errno.EEXIST: "this is no folder", errno.EISDIR: "a folder stands where a file should be",
+}
+
+
 def _look_ahead(settings: Settings) -> None:
     """Ports, before anything is written. What holds them is most often this very server, started twice: then we say that."""
     try:
@@ -225,9 +242,10 @@ def run(settings: Settings) -> None:
             raise CannotStart(str(full)) from error
         if error.errno in _REASONS and "cannot be used" in str(error):  # a listener that lost the race for its port
             raise CannotStart(f"{error.strerror}; {_REASONS[error.errno]}") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise CannotStart(f"{error.filename or data}: {error.strerror}; give this user the folder, "
-                              "or choose another with --data") from error
+        if error.errno in _NO_FOLDER:
+            wrong = _NO_FOLDER[error.errno] or error.strerror
+            where = error.filename or data
+            raise CannotStart(f"{where}: {wrong}; give this user the folder, or choose another with --data") from error
         raise
 
 # %% ../nbs/faces/02_serve.ipynb #8bdd8d68

@@ -147,6 +147,41 @@ def test_a_taken_port_is_named_and_nothing_is_written(gk_serve, setting):
     assert not server.data.exists()
 
 
+def test_an_address_that_is_given_twice_is_not_called_taken(gk_serve):
+    server = gk_serve(ready=False)
+    server.config.write_text(f'smtp.listen = ["127.0.0.1:{server.smtp}"]\nweb.listen = ["127.0.0.1:{server.smtp}"]\n')
+    said = refused(server)
+    assert f"[web] listen: 127.0.0.1:{server.smtp} is given already, in [smtp] listen" in said and "taken" not in said
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a\\r\\nBcc: eve@evil.example", "mail.example.org.", "<x>", "é", "x" * 254])
+def test_a_hostname_that_could_not_stand_in_a_header_is_refused(gk_serve, name):
+    server = gk_serve(ready=False)
+    server.config.write_text(f'hostname = "{name}"\n')
+    assert "line 1: hostname = " in (said := refused(server)) and "mail.example.org" in said
+    assert not server.data.exists()
+
+
+@pytest.mark.parametrize("inside", ["mail", "spool"])
+@pytest.mark.parametrize("how", ["a file", "not ours"])
+def test_a_folder_within_that_cannot_be_written_is_named_before_mail_comes(gk_serve, inside, how):
+    server = gk_serve(ready=False)
+    server.data.mkdir()
+    path = server.data / inside
+    path.write_text("precious") if how == "a file" else path.mkdir(mode=0o500)
+    assert f"{path}: " in refused(server)
+
+
+@pytest.mark.parametrize(("inside", "said"), [("gk.lock", "a folder stands where a file should be"), ("x" * 300, "too long")])
+def test_other_obstacles_in_the_way_of_the_data_folder(gk_serve, inside, said):
+    server = gk_serve(ready=False)
+    if len(inside) > 255:
+        server.data = server.data / inside
+    else:
+        (server.data / inside).mkdir(parents=True)
+    assert said in refused(server)
+
+
 def test_an_address_that_this_machine_does_not_have(gk_serve):
     server = gk_serve(ready=False)
     server.config.write_text('smtp.listen = ["192.0.2.1:2525"]\n')
