@@ -59,7 +59,7 @@ Who = Annotated[str, typer.Option("--as", help="The address of the person who as
 class CommandError(Exception):
     """The command cannot do this; the text says why and what to do."""
 
-# %% ../nbs/faces/03_cli.ipynb #e2318146
+# %% ../nbs/faces/03_cli.ipynb #0030668b
 @contextlib.asynccontextmanager
 async def _office(
     config: Path | None,
@@ -72,6 +72,8 @@ async def _office(
     from gk.office import Office
 
     settings = load(config, data)
+    if settings.data.is_file():
+        raise CommandError(f"{settings.data}: this is a file; --data names a folder")
     if not new and not (settings.data / "gk.db").exists():
         raise CommandError(f"{settings.data}: there is no gk here yet; start with `gk domain add` or `gk-serve`, "
                            "or name the right folder with --data")
@@ -486,9 +488,10 @@ def mcp(who: Who, config: Config = None, data: Data = None) -> None:
 
     _run(config, data, serve)
 
-# %% ../nbs/faces/03_cli.ipynb #15cb9a6c
+# %% ../nbs/faces/03_cli.ipynb #183c5d4e
 def main() -> None:
     """The program `gk`."""
+    logs.fill_streams()
     logs.set_up(level=logging.WARNING)
     try:
         try:
@@ -501,11 +504,14 @@ def main() -> None:
     except Exception as error:
         if not _is_mistake(error):
             raise
-        print("\n".join(f"gk: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        print("\n".join(f"gk: {line}" for line in text.splitlines()), file=sys.stderr)
         sys.exit(1)
 
-# %% ../nbs/faces/03_cli.ipynb #b84cb912
-_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+# %% ../nbs/faces/03_cli.ipynb #d150b6d0
+_OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG,
+}
 
 
 def _is_mistake(error: Exception) -> bool:

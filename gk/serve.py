@@ -248,7 +248,7 @@ def run(settings: Settings) -> None:
             raise CannotStart(f"{where}: {wrong}; give this user the folder, or choose another with --data") from error
         raise
 
-# %% ../nbs/faces/02_serve.ipynb #8bdd8d68
+# %% ../nbs/faces/02_serve.ipynb #5a08bb16
 def serve(
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with everything gk keeps; made if it is missing.")] = None,
@@ -275,6 +275,7 @@ def _say_why(text: str, form: str | None) -> None:
 
 def main() -> None:
     """The program `gk-serve`."""
+    logs.fill_streams()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(serve)
     app()

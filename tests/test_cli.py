@@ -141,6 +141,32 @@ def test_output_on_a_full_disk_is_said(house):
     assert run.returncode == 1 and run.stderr.startswith("gk: ") and "No space left" in run.stderr
 
 
+@pytest.mark.parametrize(("closed", "status"), [
+    ("user list --data {data} >&-", 0), ("user list --data {data} 2>&-", 0),
+    ("ask --as alice@example.test --data {data} bonjour >&-", 0),
+    ("user add --data {data} bob@example.test <&-", 1), ("mcp --as alice@example.test --data {data} <&-", 0),
+    ("user list --data {data} <&- >&- 2>&-", 0),
+])  # fmt: skip
+def test_a_stream_that_is_closed_is_an_empty_one(house, closed, status):
+    run = piped(house, "{gk} " + closed)
+    assert run.returncode == status and "Traceback" not in run.stdout + run.stderr, run.stderr
+
+
+def test_no_file_of_ours_gets_the_number_of_a_closed_stream(tmp_path):
+    """A library in C that complains on number 2 would write into the lock, a mail or the database."""
+    code = ("from gk.core.logs import fill_streams; fill_streams(); import os; "
+            "os._exit(any(os.readlink(f'/proc/self/fd/{n}') != '/dev/null' for n in (0, 1, 2)))")
+    assert subprocess.run(["bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', BIN / "python", code]).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["{config}", "{config}/x", "/dev/null/x", "x" * 300])
+@pytest.mark.parametrize("verb", ["domain add other.example", "user list"])
+def test_a_data_folder_that_cannot_be_is_one_sentence(house, folder, verb):
+    folder = folder.format(config=house.config)
+    run = subprocess.run([BIN / "gk", *verb.split(), "--data", folder], capture_output=True, text=True, timeout=60)
+    assert folder in failed(run)
+
+
 def test_a_password_that_is_not_utf_8_is_refused(house):
     run = piped(house, r"printf 'a\xff long password\n' | {gk} user add --data {data} bob@example.test")
     assert "not text" in failed(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import json
 import smtplib
@@ -197,6 +198,21 @@ def test_what_is_not_yours_is_not_there(demo):
     assert call(demo, f"/api/mails/{item['id']}", bob) == call(demo, "/api/mails/999999999", bob)
     assert call(demo, f"/api/mails/{item['id']}", bob)[0] == 404
     assert call(demo, "/api/mails", "not.a.token")[0] == 401
+
+
+def test_neither_a_password_nor_the_text_of_a_mail_is_in_the_log(demo):
+    deliver(demo, "sujet confidentiel", "Le coffre s'ouvre avec 7-31-9.")
+    token = login(demo)
+    item = eventually(lambda: listed(demo, "sujet confidentiel", token))
+    assert call(demo, f"/api/mails/{item['id']}", token)[0] == 200
+    call(demo, "/api/auth/login", None, {"email": ALICE, "password": "wrong but telling"})
+    with imaplib.IMAP4("127.0.0.1", demo.imap) as client:
+        with contextlib.suppress(imaplib.IMAP4.error):
+            client.login(ALICE, "wrong but telling")
+        client.login(ALICE, PASSWORD)
+    _, _, log = demo.log.read_text().partition("gk ready")  # before it, a demo says its password
+    assert ALICE in log, "who came is there"
+    assert [secret for secret in (PASSWORD, "telling", "confidentiel", "7-31-9", token) if secret in log] == []
 
 
 def test_queue_status_beside_a_running_server(demo):
