@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from gk.imap.commands import SYNTAX, And, Fetch, Not, Or, Test, append_head, parse
 from gk.imap.connection import Chunk, Connection, Refused, Upload
 from gk.imap.grammar import (
+    KEYWORD_OCTETS,
+    KEYWORDS,
     Bad,
     Bounds,
     Cursor,
@@ -73,6 +75,35 @@ def test_dates_survive(moment: datetime, minutes: int) -> None:
     assert date_time(Cursor(write_date_time(seconds, minutes))) == when
 
 
+@pytest.mark.parametrize(("text", "seconds", "minutes"), [
+    (b'" 1-Jan-1970 00:00:00 +0000"', 0, 0), (b'"31-Dec-1969 23:59:59 +0000"', -1, 0),
+    (b'"29-Feb-2024 21:52:25 -0830"', 1709274145, -510),
+    (b'"31-Dec-2026 23:59:59 +1400"', 1798711199, 840), (b'" 1-Jan-2027 00:00:00 +1400"', 1798711200, 840),
+])  # fmt: skip
+def test_a_date_has_one_form(text: bytes, seconds: int, minutes: int) -> None:
+    assert write_date_time(seconds, minutes) == text
+    assert date_time(Cursor(text)).timestamp() == seconds
+
+
+@pytest.mark.parametrize("text", ["29-Feb-2023 00:00:00 +0000", " 1-Foo-2024 00:00:00 +0000", " 1-Feb-2024 24:00:00 +0000",
+                                  " 1-Feb-2024 00:00:00 +2400", " 0-Feb-2024 00:00:00 +0000"])  # fmt: skip
+def test_a_day_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Bad):
+        date_time(Cursor(b'"%b"' % text.encode()))
+
+
+def test_numbers_and_keywords_at_the_bound_and_one_past_it() -> None:
+    assert arguments("FETCH 1 BODY[]<4294967295.1>")
+    with pytest.raises(Bad):
+        arguments("FETCH 1 BODY[]<4294967296.1>")
+    many = [b"k%d" % n for n in range(KEYWORDS)]
+    assert len(flag_list(Cursor(b"(" + b" ".join(many) + b")")).keywords) == KEYWORDS
+    assert flag_list(Cursor(b"(" + b"k" * KEYWORD_OCTETS + b")")).keywords
+    for past in (b" ".join([*many, b"more"]), b"k" * (KEYWORD_OCTETS + 1)):
+        with pytest.raises(No):
+            flag_list(Cursor(b"(" + past + b")"))
+
+
 @given(st.integers(0, 31), st.lists(st.sampled_from(["Work", "$Junk", "$Forwarded", "a"]), unique=True))
 def test_flags_survive(bits: int, keywords: list[str]) -> None:
     read = flag_list(Cursor(write_flags(bits, tuple(keywords))))
@@ -112,6 +143,16 @@ def slow_match(pattern: str, name: str) -> bool:
 @example("%/%", "a//b")
 def test_patterns_match_as_the_rfc_says(pattern: str, name: str) -> None:
     assert matcher(pattern)(name) == slow_match(pattern, name)
+
+
+@pytest.mark.parametrize(("pattern", "names"), [
+    ("*", "INBOX INBOX/a Work Work/a Work/a/b"), ("%", "INBOX Work"), ("%/%", "INBOX/a Work/a"), ("Work%", "Work"),
+    ("Work*", "Work Work/a Work/a/b"), ("*/b", "Work/a/b"), ("%b", ""), ("inbox", "INBOX"), ("inbox/%", "INBOX/a"), ("work", ""),
+    ("INBOX/A", ""), ("", ""), ("%*", "INBOX INBOX/a Work Work/a Work/a/b"), ("W%k/*b", "Work/a/b"),
+])  # fmt: skip
+def test_a_pattern_finds_these_mailboxes(pattern: str, names: str) -> None:
+    found = matcher(pattern)
+    assert [name for name in ("INBOX", "INBOX/a", "Work", "Work/a", "Work/a/b") if found(name)] == names.split()
 
 
 @given(st.text("ab*", max_size=10), st.text("ab", max_size=10))

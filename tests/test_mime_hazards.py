@@ -209,6 +209,19 @@ def test_html_50000_nested_elements() -> None:
     assert sanitise("<div>" * 50_000 + "<b>deep</b>").html == "<pre>deep</pre>"
     assert depth("<div>" * 400) == 400 and "<div>" in sanitise("<div>" * 400 + "x").html
     assert "<div>" not in sanitise("<div>" * 401 + "x").html
+    assert depth("</b>" * 1000 + "<b>" * 401) == 401, "ends of what never began buy no depth"
+
+
+@pytest.mark.parametrize(("html", "text"), [
+    ("<p>one<p>two", "one\n\ntwo"), ("a<br>b", "a\nb"), ("<h1>t</h1>x", "t\n\nx"), ("a<b>b</b>c", "abc"), ("a\n  b", "a b"),
+    ("<ul><li>a<li>b</ul>", "- a\n- b"), ("<table><tr><td>a</td><td>b</td></tr></table>", "a b"),
+    ("<img alt='x &amp; y'>", "x & y"), ('<img src=x alt="one two">', "one two"), ("<img alt=three>", "three"),
+    ("<b alt=no>", ""), ("1 < 2 &lt;b&gt; 3 > 2", "1 < 2 <b> 3 > 2"), ("&eacute;&#233;", "éé"), ("a</p", "a"), ("<b", ""),
+    ("<!-- a > b -->c", "c"), ("<!doctype html>x", "x"), ("<?php x ?>y", "y"), ("x<!-- never ends", "x"),
+    ("<style>p{}</style>a<script>b</script>c", "ac"), ("a<script>never ends", "a"), ("<SCRIPT>x</Script >y", "y"),
+])  # fmt: skip
+def test_html_as_a_person_reads_it(html: str, text: str) -> None:
+    assert to_text(html) == text
 
 
 # --- what decoded values may not contain --------------------------------------------------------------------------------------
