@@ -314,7 +314,7 @@ def test_what_needs_approval_is_shown_and_not_done(demo):
     assert json.loads(demo.gk("queue", "status", "--json").stdout)["sent"] == before
     text = demo.gk("ask", "--as", ALICE, "réponds à Bob que j'arrive demain")
     assert BOB in text.stderr and "rien n’est fait" in text.stderr and "pour continuer" in text.stderr
-    assert "Un envoi à qui vous avez nommé." in text.stderr  # the language of the request, not of the terminal
+    assert "Un message aux personnes que vous avez nommées." in text.stderr  # the language of the request, not of the terminal
 
 
 def test_a_conversation_goes_on_for_its_owner_only(demo):

@@ -254,9 +254,9 @@ async def test_a_draft_then_its_sending_in_several_steps(world: World) -> None:
 
 
 WRONG_BOBS = {
-    "stranger": "« Bob Durand » écrit ici depuis bob@evil.example, pas depuis bob@example.test.",
-    "detour": "La réponse n'irait pas à l'auteur bob@example.test mais à mallory@evil.example.",
-    "masked": "« bob@example.test » écrit ici depuis news@evil.example, pas depuis bob@example.test.",
+    "stranger": "Vous connaissez «\u202fBob Durand\u202f» à l’adresse bob@example.test, pas à bob@evil.example.",
+    "detour": "La réponse n’irait pas à l’auteur, bob@example.test, mais à mallory@evil.example.",
+    "masked": "Vous connaissez «\u202fbob@example.test\u202f» à l’adresse bob@example.test, pas à news@evil.example.",
 }
 
 

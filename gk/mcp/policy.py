@@ -57,53 +57,56 @@ class Note:
         "The sentence in that language; English when it is neither"
         return self.fr if (language or "").lower().startswith("fr") else self.en
 
-# %% ../../nbs/mcp/00_policy.ipynb #9aa3dc52
+# %% ../../nbs/mcp/00_policy.ipynb #0a1a2149
+_NARROW = re.compile(r" (?=[;:?!»])|(?<=«) ")  # where French typography has a narrow no-break space
+
 NOTES: dict[str, tuple[str, str]] = {
-    "read": ("Une lecture : rien ne change et rien ne sort.", "A reading: nothing changes and nothing leaves."),
-    "recoverable": ("Un changement qui se défait.", "A change that can be undone."),
-    "keeps": ("Rien ne sort d'ici.", "Nothing leaves this place."),
-    "named": ("Un envoi à qui vous avez nommé.", "A message to people you named."),
-    "others": ("Un envoi à quelqu'un que vous n'avez pas nommé.", "A message to somebody you did not name."),
+    "read": ("Une simple lecture : rien ne change, rien ne sort d’ici.", "A reading: nothing changes and nothing leaves."),
+    "recoverable": ("Un changement que l’on peut annuler.", "A change that can be undone."),
+    "keeps": ("Rien ne sort d’ici.", "Nothing leaves this place."),
+    "named": ("Un message aux personnes que vous avez nommées.", "A message to people you named."),
+    "others": ("Un message à quelqu’un que vous n’avez pas nommé.", "A message to somebody you did not name."),
     "for_good": ("Une suppression définitive.", "This deletes for good."),
     "tainted": (
-        "Une partie de cette action ne vient pas de vos propres mots.",
+        "Une partie de cette action ne vient pas de ce que vous avez écrit.",
         "Part of this action does not come from your own words.",
     ),
-    "unknown_tool": ("L'outil « {name} » n'est pas connu de la politique.", "The policy does not know the tool “{name}”."),
-    "unclear": ("L'effet de cette action n'a pas pu être établi.", "What this action would do could not be established."),
+    "unknown_tool": ("L’outil « {name} » est inconnu ici.", "The tool “{name}” is not known here."),
+    "unclear": ("On ne peut pas savoir ce que ferait cette action.", "There is no telling what this action would do."),
     "cannot_ask": (
         "Cette action demande votre accord, et ce programme ne peut pas vous le demander.",
         "This action needs your approval, and this program cannot ask you for it.",
     ),
-    "first_time": ("Premier message de votre part à {name}.", "This is the first time you write to {name}."),
-    "not_named": ("Vous n'avez pas nommé {name}.", "You did not name {name}."),
-    "from_text": ("{name} figure dans un texte reçu.", "{name} appears in text you received."),
+    "first_time": ("Vous écrivez à {name} pour la première fois.", "This is the first time you write to {name}."),
+    "not_named": ("Vous n’avez pas nommé {name}.", "You did not name {name}."),
+    "from_text": ("{name} figure dans un texte que vous avez reçu.", "{name} appears in text you received."),
     "homonym": (
-        "« {name} » écrit ici depuis {address}, pas depuis {known}.",
-        "This “{name}” writes from {address}, not from {known}.",
+        "Vous connaissez « {name} » à l’adresse {known}, pas à {address}.",
+        "You know “{name}” at {known}, not at {address}.",
     ),
     "elsewhere": (
-        "La réponse n'irait pas à l'auteur {author} mais à {name}.",
-        "The answer would not go to its author {author} but to {name}.",
+        "La réponse n’irait pas à l’auteur, {author}, mais à {name}.",
+        "The answer would not go to the author, {author}, but to {name}.",
     ),
-    "text": ("Vous n'avez pas écrit ceci vous-même : {name}.", "You did not write this yourself: {name}."),
+    "text": ("Vous n’avez pas écrit vous-même {name}.", "You did not write {name} yourself."),
     "outside": (
-        "Un programme extérieur le demande ; gk ne voit pas ce que vous lui avez dit.",
-        "A program from outside asks for this; gk cannot see what you told it.",
+        "Un autre programme le demande ; gk ne sait pas ce que vous lui avez dit.",
+        "Another program asks for this; gk cannot see what you told it.",
     ),
-    "no_sending": ("Vous n'avez rien demandé d'envoyer.", "You did not ask to send anything."),
-    "no_deleting": ("Vous n'avez rien demandé de supprimer.", "You did not ask to delete anything."),
-    "unknown_id": ("Le message {name} n'a pas été montré ici.", "Message {name} was not shown here."),
+    "no_sending": ("Vous n’avez pas demandé d’envoyer quoi que ce soit.", "You did not ask to send anything."),
+    "no_deleting": ("Vous n’avez pas demandé de supprimer quoi que ce soit.", "You did not ask to delete anything."),
+    "unknown_id": ("Le message {name} n’a pas été montré ici.", "Message {name} was not shown here."),
 }
 
-# %% ../../nbs/mcp/00_policy.ipynb #59441ec4
+# %% ../../nbs/mcp/00_policy.ipynb #0d3a1d2d
 def note(
     key: str,  # a key of NOTES
-    **values: str,  # what its sentence leaves open
+    **values: str | tuple[str, str],  # what its sentence leaves open; in French and English where the two differ
 ) -> Note:
     "The sentence of that key"
-    fr, en = NOTES[key]
-    return Note(key, fr.format(**values), en.format(**values))
+    said = [{n: v if isinstance(v, str) else v[language] for n, v in values.items()} for language in (0, 1)]
+    fr, en = (sentence.format(**words) for sentence, words in zip(NOTES[key], said, strict=True))
+    return Note(key, _NARROW.sub("\u202f", fr), en)
 
 # %% ../../nbs/mcp/00_policy.ipynb #d429731f
 @dataclass(frozen=True, slots=True)
@@ -521,7 +524,7 @@ def address_taint(
             warnings.append(note("homonym", name=facts.names[key], address=key, known=others))
     return warnings
 
-# %% ../../nbs/mcp/00_policy.ipynb #7fbb22c9
+# %% ../../nbs/mcp/00_policy.ipynb #61c83e60
 _USES: dict[str, frozenset[str]] = {
     "\\Inbox": _set("inbox reception"),
     "\\Archive": _set("archive archives archiver archivez"),
@@ -545,6 +548,16 @@ def id_taint(
     return [note("unknown_id", name=i[:40]) for i in effect.ids if i not in shown and i not in said]
 
 
+# What the person calls an argument that holds text.
+_TEXTS = {
+    "body": ("le texte", "the text"),
+    "subject": ("l’objet", "the subject"),
+    "folder": ("le nom du dossier", "the name of the folder"),
+    "name": ("le nom du dossier", "the name of the folder"),
+    "flag": ("la marque", "the flag"),
+}
+
+
 def text_taint(
     effect: Effect,
     facts: Facts,
@@ -559,7 +572,7 @@ def text_taint(
     for name, text in effect.texts.items():
         by_use = name == "folder" and bool(said & _USES.get(facts.target, frozenset()) or undone)
         if not by_use and not typed(text, context.words):
-            warnings.append(note("text", name=name))
+            warnings.append(note("text", name=_TEXTS.get(name, name)))
     return warnings
 
 # %% ../../nbs/mcp/00_policy.ipynb #c2035b56

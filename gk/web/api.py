@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MOST_FIELDS', 'Recipients', 'MOST_ERRORS', 'LOGIN_SECONDS', 'OPEN_PATHS', 'Body', 'Login', 'Ticket', 'NewMail',
-           'Folders', 'Health', 'problem', 'asked_in', 'answer_problem', 'answer_invalid', 'Tickets', 'api_router',
-           'Problem', 'Mistake', 'Mistakes', 'answers', 'metrics_router']
+           'Folders', 'Health', 'problem', 'asked_in', 'told', 'answer_problem', 'mistake', 'answer_invalid', 'Tickets',
+           'api_router', 'Problem', 'Mistake', 'Mistakes', 'answers', 'metrics_router']
 
-# %% ../../nbs/web/07_api.ipynb #6797d7a4
+# %% ../../nbs/web/07_api.ipynb #b0afa057
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
@@ -17,6 +18,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..accounts.credentials import Credentials
@@ -28,7 +30,7 @@ from ..mail.letters import Email, Folder, Outgoing, Page, Recipient, Sent, Subje
 from ..mail.service import FolderNotFound, Invalid, MailError, NotFound, OverQuota, Refused
 from .parts import Parts
 from .security import TooManyAttempts, client_address
-from .text import CATALOGUE, LANGUAGES, language_of
+from .text import Viewer, language_of
 
 # %% ../../nbs/web/07_api.ipynb #839470c6
 MOST_FIELDS = 100
@@ -90,7 +92,7 @@ class Health(BaseModel):
 
     status: str = "ok"
 
-# %% ../../nbs/web/07_api.ipynb #23c01a60
+# %% ../../nbs/web/07_api.ipynb #76a32b1b
 MOST_ERRORS = 10  # that one answer names: nobody corrects more at a time
 LOGIN_SECONDS = 86_400  # how long a ticket is good
 _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
@@ -105,13 +107,18 @@ def problem(error: Exception, language: str = "en") -> tuple[int, str]:
     if isinstance(error, NotFound):
         error = no_message()
     if isinstance(error, DatabaseError):  # its own words name files of the server
-        return status, CATALOGUE["disk_full" if status == 507 else "storage_failed"][LANGUAGES.index(language)]
+        return status, Viewer(language)("disk_full" if status == 507 else "storage_failed")
     return status, error.text(language) if isinstance(error, Told) else str(error)
 
 
-def asked_in(request: Request) -> str:
+def asked_in(request: HTTPConnection) -> str:
     """The language of the answer: English, unless the client names another one that we speak."""
     return language_of(request.headers.get("accept-language"))
+
+
+def told(request: HTTPConnection, key: str, **values: object) -> str:
+    """A sentence of the catalogue in the language of the answer."""
+    return Viewer(asked_in(request))(key, **values)
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
@@ -119,7 +126,34 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     status, text = problem(error, asked_in(request))
     return JSONResponse({"detail": text}, status)
 
-# %% ../../nbs/web/07_api.ipynb #58af897e
+# %% ../../nbs/web/07_api.ipynb #b6129df7
+_FRENCH_MISTAKES = {  # by pydantic's name for the mistake; the places are those of its own sentence
+    "missing": "Ce champ est obligatoire.",
+    "extra_forbidden": "Ce champ n’existe pas ici.",
+    "too_many_fields": "Une demande peut avoir {most} champs au plus.",
+    "model_attributes_type": "Il faut un objet JSON.",
+    "json_invalid": "Ce n’est pas du JSON valable.",
+    "list_type": "Il faut une liste.",
+    "too_long": "Il y a plus de {max_length} éléments.",
+    "string_type": "Il faut un texte.",
+    "string_too_long": "Il y a plus de {max_length} caractères.",
+    "int_parsing": "Il faut un nombre entier.",
+    "greater_than_equal": "Il faut au moins {ge}.",
+    "less_than_equal": "Il faut au plus {le}.",
+    "bool_parsing": "Il faut « true » ou « false ».",
+}
+
+
+def mistake(row: Mapping[str, Any], language: str) -> str:
+    """What is wrong with one field, in that language."""
+    values = row.get("ctx", {})
+    if isinstance(values.get("error"), Told):
+        return str(values["error"].text(language))
+    if language != "fr":
+        return str(row["msg"])
+    return _FRENCH_MISTAKES.get(row["type"], "Cette valeur n’est pas acceptée ici.").format_map(values)
+
+
 def _writable(part: Any) -> Any:
     """A part of an error's place or words; a name that UTF-8 cannot write (RFC 8259 §8.2) with question marks."""
     return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
@@ -130,15 +164,13 @@ async def answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     language, detail = asked_in(request), []
     for row in error.errors()[:MOST_ERRORS]:
-        cause = row.get("ctx", {}).get("error")
-        words = cause.text(language) if isinstance(cause, Told) else row["msg"]
-        detail.append({"loc": [_writable(part) for part in row["loc"]], "msg": _writable(words), "type": row["type"]})
+        words = _writable(mistake(row, language))
+        detail.append({"loc": [_writable(part) for part in row["loc"]], "msg": words, "type": row["type"]})
     return JSONResponse({"detail": detail}, 422)
 
-# %% ../../nbs/web/07_api.ipynb #6ba73abb
+# %% ../../nbs/web/07_api.ipynb #de622d1d
 _bearer = HTTPBearer(auto_error=False, description="the access_token of /api/auth/login")  # for the description; Tickets looks
 OPEN_PATHS = ("/api/auth/login", "/api/health", "/api/openapi.json")
-_NO_TICKET = "A valid ticket is needed: sign in again."
 
 
 def _wrong(text: str) -> HTTPException:
@@ -157,7 +189,8 @@ class Tickets:
             kind, _, ticket = Headers(scope=scope).get("authorization", "").partition(" ")
             account = await self.credentials.check_jwt(ticket.strip()) if kind.lower() == "bearer" else None
             if account is None:
-                refused = JSONResponse({"detail": _NO_TICKET}, 401, {"WWW-Authenticate": "Bearer"})
+                words = told(HTTPConnection(scope), "no_ticket")
+                refused = JSONResponse({"detail": words}, 401, {"WWW-Authenticate": "Bearer"})
                 await refused(scope, receive, send)
                 return
             scope.setdefault("state", {})["account"] = account
@@ -217,7 +250,7 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route can answer beside its result."""
     return {status: _ANSWERS[status] for status in statuses}
 
-# %% ../../nbs/web/07_api.ipynb #a797ff29
+# %% ../../nbs/web/07_api.ipynb #c9d60de1
 def _json(model: BaseModel) -> Response:
     """A model as JSON, written once by pydantic instead of being validated and encoded again."""
     return Response(model.model_dump_json(by_alias=True), media_type="application/json")
@@ -232,9 +265,10 @@ def _add_login(router: APIRouter, parts: Parts) -> None:
         try:
             account = await parts.door.enter(body.email, body.password, client_address(request), "api")
         except TooManyAttempts as error:
-            raise HTTPException(429, str(error), {"Retry-After": str(error.seconds)}) from None
+            words = told(request, "too_many", n=error.seconds)
+            raise HTTPException(429, words, {"Retry-After": str(error.seconds)}) from None
         if account is None:
-            raise _wrong("That address and password do not go together.")
+            raise _wrong(told(request, "wrong_password"))
         return Ticket(access_token=await parts.credentials.issue_jwt(account, LOGIN_SECONDS), expires_in=LOGIN_SECONDS)
 
     @router.get("/health", summary="Whether the server works", responses=answers(503))

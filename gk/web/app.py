@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'MCP_PATHS', 'Later', 'create_app']
 
-# %% ../../nbs/web/10_app.ipynb #5413fb9a
+# %% ../../nbs/web/10_app.ipynb #4bee05df
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from ..agent.conversation import NotFound as NoConversation
 from ..core.database import DatabaseError, StorageFull
 from ..mail.service import MailError
-from .api import Tickets, answer_invalid, api_router, asked_in, metrics_router, problem
+from .api import Tickets, answer_invalid, api_router, asked_in, metrics_router, problem, told
 from .chat import Runs, chat_routes
 from .pages import message, page_routes
 from .parts import Office, Parts
@@ -62,16 +62,18 @@ class Later:
         if self._endpoint is not None:
             await self._endpoint.stop()
 
-# %% ../../nbs/web/10_app.ipynb #ea0a3323
+# %% ../../nbs/web/10_app.ipynb #1c997edf
+_OWN = (401, 429)  # what our own routes raise, already in the language of the client; the framework's own words are English
+_WORDS = {400: "malformed", 403: "error_403", 404: "error_404"}
+
+
 def _add_errors(app: FastAPI, parts: Parts) -> None:
     """How errors of the floors below are answered."""
 
-    def answer(request: Request, status: int, text: Any, headers: Any = None) -> Response:
+    def answer(request: Request, status: int, text: str, headers: Any = None) -> Response:
         if request.url.path.startswith(("/api", "/metrics", "/mcp")):
             return JSONResponse({"detail": text}, status, headers)
-        viewer = parts.viewer(request)
-        words = {404: "error_404", 403: "error_403", 500: "error_500"}.get(status)
-        answered = message(request, viewer(words) if words else str(text), parts, status)
+        answered = message(request, text, parts, status)
         answered.headers.update(headers or {})
         return answered
 
@@ -79,15 +81,17 @@ def _add_errors(app: FastAPI, parts: Parts) -> None:
         return answer(request, *problem(error, asked_in(request)))
 
     async def absent(request: Request, error: Exception) -> Response:
-        return answer(request, 404, "There is no such conversation.")
+        return answer(request, 404, told(request, "no_conversation"))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return answer(request, error.status_code, error.detail, error.headers)
+        status = error.status_code
+        text = error.detail if status in _OWN else told(request, _WORDS.get(status, "error_other"))
+        return answer(request, status, text, error.headers)
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("web.failed", path=request.url.path, error=type(error).__name__)
-        return answer(request, 500, "Something went wrong on our side. It has been noted in the log.")
+        return answer(request, 500, told(request, "error_500"))
 
     for kind in (MailError, DatabaseError, StorageFull):
         app.add_exception_handler(kind, known)

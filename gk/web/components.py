@@ -126,7 +126,7 @@ def moment(when: datetime | None, viewer: Viewer, full: bool = False) -> Node:
     form = "full" if full else "short"
     return h.time(datetime=local.isoformat(), title=viewer.full_date(when), data_form=form)[shown]
 
-# %% ../../nbs/web/01_components.ipynb #26007de3
+# %% ../../nbs/web/01_components.ipynb #84e02d1e
 def _marks(mail: "Summary", viewer: Viewer) -> Node:
     """Answered, flagged, attachment: small icons with words behind them."""
     rows = (
@@ -151,13 +151,13 @@ def mail_line(
         avatar(person),
         h.span(".gk-who")[
             others and unseen(f"{viewer('to')} "),
-            h.span(".gk-name")[shown_name(person, viewer)],
+            h.span(".gk-name", dir="auto")[shown_name(person, viewer)],
             mail.unread and h.span(".gk-dot", title=viewer("unread_mark"))[unseen(viewer("unread_mark"))],
         ],
         h.span(".gk-when")[moment(mail.date, viewer)],
-        h.span(".gk-subject")[mail.subject.strip() or viewer("no_subject")],
+        h.span(".gk-subject", dir="auto")[mail.subject.strip() or viewer("no_subject")],
         h.span(".gk-marks")[_marks(mail, viewer)],
-        h.span(".gk-snippet")[mail.snippet],
+        h.span(".gk-snippet", dir="auto")[mail.snippet],
     ]
 
 # %% ../../nbs/web/01_components.ipynb #cf0c4d4f
@@ -218,19 +218,23 @@ def text_body(text: str, viewer: Viewer) -> Element:
         blocks.append(h.details(".gk-quote")[h.summary[viewer("quoted")], part] if quoted else part)
     return h.div(".gk-text")[blocks]
 
-# %% ../../nbs/web/01_components.ipynb #a0b21b0a
+# %% ../../nbs/web/01_components.ipynb #d4ca49c9
+_FEW = 3  # attachments that one sees without being told how many
+
+
 def attachment_list(mail_id: str, attachments: Sequence["AttachmentInfo"], viewer: Viewer) -> Node:
     """What is attached, each a download."""
     if not attachments:
         return None
-    return h.ul(".gk-files", aria_label=viewer("attachments", n=len(attachments)))[
+    count = viewer("attachments", n=len(attachments))
+    return len(attachments) > _FEW and h.p(".gk-quiet.gk-small")[count], h.ul(".gk-files", aria_label=count)[
         [
             h.li[
                 h.a(".gk-file", href=f"/mail/{mail_id}/attachment/{item.part}", download=True)[
                     icon("clip"),
                     unseen(viewer("download", name="")),
                     h.span(".gk-file-name")[item.name],
-                    h.span(".gk-quiet")[viewer.size(item.size)],
+                    h.span(".gk-quiet.gk-size")[viewer.size(item.size)],
                 ]
             ]
             for item in attachments
@@ -276,7 +280,7 @@ def mail_actions(mail: "Email", viewer: Viewer, token: str) -> Element:
         starts, [action(f"/mail/{mail.id}/{verb}", picture, viewer(word), token) for verb, picture, word in verbs]
     ]
 
-# %% ../../nbs/web/01_components.ipynb #722194f2
+# %% ../../nbs/web/01_components.ipynb #8c967cfe
 def _html_view(mail: "Email", viewer: Viewer) -> Node:
     """The frame with the sender's own layout, folded until somebody wants it."""
     if not mail.has_html:
@@ -286,8 +290,10 @@ def _html_view(mail: "Email", viewer: Viewer) -> Node:
         ".gk-frame", src=address, name=name, sandbox="allow-popups allow-popups-to-escape-sandbox", loading="lazy",
         referrerpolicy="no-referrer", title=viewer("html_frame"),
     )  # fmt: skip
-    pictures = h.a(".gk-small", href=f"{address}?images=yes", target=name)[viewer("show_images")]
-    return h.details(".gk-original")[h.summary[viewer("html_view")], frame, pictures]
+    target = {"href": f"{address}?images=yes", "target": name, "data-pictures": viewer("images_shown")}
+    load = h.a(".gk-button", target)[viewer("show_images")]
+    pictures = h.p(".gk-pictures.gk-small", role="status")[h.span[viewer("images_blocked")], load]
+    return h.details(".gk-original")[h.summary[viewer("html_view")], pictures, frame]
 
 
 def _undelivered(mail: "Email", viewer: Viewer) -> Node:
@@ -332,7 +338,7 @@ def reading_pane(mail: "Email", viewer: Viewer, token: str, back: str = "/") -> 
         mail_text(mail, viewer),
     ]
 
-# %% ../../nbs/web/01_components.ipynb #28d8c761
+# %% ../../nbs/web/01_components.ipynb #f134f4d1
 _FOLDER_ICONS = {"Drafts": "drafts", "Sent": "sent", "Archive": "archive", "Junk": "junk", "Trash": "trash"}
 
 
@@ -352,7 +358,7 @@ def _folder_link(folder: "Folder", viewer: Viewer, current: str) -> Element:
         icon(picture),
         h.span(".gk-folder-name")[folder_label(folder, viewer)],
         folder.unread > 0 and h.span(".gk-count", title=viewer("unread", n=folder.unread))[
-            str(folder.unread), unseen(f" {viewer('unread_word')}")
+            str(folder.unread), unseen(f" {viewer('unread_word', n=folder.unread)}")
         ],
     ]
 
@@ -367,13 +373,29 @@ def query(**values: str | None) -> str:
     """A query string of the values that are there."""
     return urlencode({key: value for key, value in values.items() if value is not None})
 
-# %% ../../nbs/web/01_components.ipynb #e75268b8
+# %% ../../nbs/web/01_components.ipynb #51e89089
+_HINTS = {
+    "INBOX": "empty_INBOX", "Drafts": "empty_Drafts", "Sent": "empty_Sent", "Archive": "empty_Archive", "Junk": "empty_Junk",
+    "Trash": "empty_Trash",
+}  # fmt: skip
+
+
+def _nothing(viewer: Viewer, folder: str, missing: bool) -> Element:
+    """What stands where a list has no rows."""
+    if missing:
+        onward = h.a(".gk-button", href="/?view=mail")[icon("inbox"), viewer("to_inbox")]
+        return h.div(".gk-empty")[icon("folder"), h.p[viewer("no_folder")], onward]
+    hint = viewer(_HINTS.get(folder, "empty_other"))
+    return h.div(".gk-empty")[icon(_FOLDER_ICONS.get(folder, "mail")), h.p[viewer("empty_folder")], h.p(".gk-quiet")[hint]]
+
+
 def mail_list(
     mails: Sequence["Summary"],
     viewer: Viewer,
     folder: str = "INBOX",
     cursor: str | None = None,  # where the next page begins, None when this is all
     current: str | None = None,  # id of the mail that is open
+    missing: bool = False,  # there is no such folder
 ) -> Element:
     """The messages of a folder as links into the reading view."""
     rows = []
@@ -381,11 +403,10 @@ def mail_list(
         here = "true" if mail.id == current else None
         link = "/?" + query(folder=folder, mail=mail.id, view="mail")
         rows.append(h.li[h.a(".gk-item", href=link, data_mail=mail.id, aria_current=here)[mail_line(mail, viewer)]])
-    empty = h.div(".gk-empty")[icon("mail"), h.p[viewer("empty_folder")], h.p(".gk-quiet")[viewer("empty_folder_hint")]]
     onward = "/?" + query(folder=folder, cursor=cursor, view="mail")
     more = h.a(".gk-button.gk-more", href=onward, data_more=True)[viewer("more")]
     return h.section("#list.gk-list", aria_label=viewer("messages"), data_folder=folder)[
-        h.ul[rows] if rows else empty,
+        h.ul[rows] if rows else _nothing(viewer, folder, missing),
         cursor is not None and more,
     ]
 
@@ -469,11 +490,12 @@ def _field(name: str, value: str, key: str, viewer: Viewer) -> Node:
         entry = h.input(common, value=value, type="text", autocomplete="off", required=name == "to", title=hint)
     return h.div(".gk-field")[h.label(for_=f"{key}-{name}")[label], entry]
 
-# %% ../../nbs/web/01_components.ipynb #8644c882
-def _beyond_the_fields(args: Mapping[str, Any], preview: Mapping[str, Any], viewer: Viewer) -> list[Node]:
-    """What the call will do that no field says: to whom an answer goes, about what, and who has never been written to."""
+# %% ../../nbs/web/01_components.ipynb #0ab7aa7f
+def _beyond_the_fields(approval: Mapping[str, Any], viewer: Viewer) -> list[Node]:
+    """What the call will do that neither a field nor a warning says: to whom an answer goes, and about what."""
+    args, preview = approval.get("args") or {}, approval.get("preview") or {}
     recipients = preview.get("recipients") or ()
-    unsaid = "to" not in args or any(person.get("first_time") for person in recipients)
+    unsaid = "to" not in args or (not approval.get("warnings") and any(p.get("first_time") for p in recipients))
     subject = preview.get("subject") if "subject" not in args else None
     return [_recipients(recipients, viewer) if unsaid else None, subject and h.p(".gk-preview-subject")[str(subject)]]
 
@@ -481,7 +503,7 @@ def _beyond_the_fields(args: Mapping[str, Any], preview: Mapping[str, Any], view
 def _edit_fields(approval: Mapping[str, Any], key: str, viewer: Viewer) -> list[Node]:
     """The editable arguments of the call, in the order of a letter; the rest as a small table."""
     args, preview = approval.get("args") or {}, approval.get("preview") or {}
-    fields = _beyond_the_fields(args, preview, viewer)
+    fields = _beyond_the_fields(approval, viewer)
     for name in offered(args):
         value = args[name]
         fields.append(_field(name, ", ".join(value) if isinstance(value, list) else str(value or ""), key, viewer))
@@ -523,15 +545,15 @@ def _warnings(approval: Mapping[str, Any], viewer: Viewer) -> Node:
         ],
     ]
 
-# %% ../../nbs/web/01_components.ipynb #d8ec2343
+# %% ../../nbs/web/01_components.ipynb #743e6014
 def question(approval: Mapping[str, Any], viewer: Viewer) -> Node:
     """What is asked and why, without the fields: where another kind of form stands below it."""
     title = viewer("approval_send" if approval.get("name") in _SENDING else "approval_other")
     preview = approval.get("preview") or {}
     return h.section(".gk-approval", aria_label=title)[
-        h.header[h.span(".gk-approval-mark")[icon(_TOOL_ICONS.get(str(approval.get("name")), "wrench"))], h.h3[title]],
+        h.header[h.span(".gk-approval-mark")[icon(_TOOL_ICONS.get(str(approval.get("name")), "wrench"))], h.h2[title]],
         _warnings(approval, viewer),
-        _beyond_the_fields(approval.get("args") or {}, preview, viewer),
+        _beyond_the_fields(approval, viewer),
         approval.get("name") not in _SENDING and _concerned(preview.get("emails") or (), viewer),
     ]
 
@@ -546,7 +568,7 @@ def approval_card(
     """The question before something happens: editable, then Send or Refuse."""
     sending = approval.get("name") in _SENDING
     key = f"approval-{approval.get('id', '')}"
-    title = h.h3({"id": key})[viewer("approval_send" if sending else "approval_other")]
+    title = h.h2({"id": key})[viewer("approval_send" if sending else "approval_other")]
     if state != "pending":
         return _decided_card(approval, viewer, state)
     return h.form(".gk-approval", {"data-approval": approval.get("id", "")}, method="post", action=target, aria_labelledby=key)[
@@ -566,7 +588,7 @@ def approval_card(
         ],
     ]  # fmt: skip
 
-# %% ../../nbs/web/01_components.ipynb #73f7b17e
+# %% ../../nbs/web/01_components.ipynb #19dcab22
 _OUTCOMES = {"approved": "approved", "done": "approved", "refused": "refused", "failed": "approved_failed"}
 
 
@@ -577,7 +599,7 @@ def _decided_card(approval: Mapping[str, Any], viewer: Viewer, state: str) -> El
     subject, text = args.get("subject") or preview.get("subject"), args.get("body") or preview.get("text")
     picture = {"approved": "check", "done": "check", "failed": "warning"}.get(state, "close")
     return h.section(".gk-approval.gk-is-decided", {"data-approval": approval.get("id", "")}, aria_label=word)[
-        h.header[h.span(".gk-approval-mark")[icon(picture)], h.h3[word]],
+        h.header[h.span(".gk-approval-mark")[icon(picture)], h.h2[word]],
         _recipients(preview.get("recipients") or (), viewer),
         subject and h.p(".gk-preview-subject")[str(subject)],
         approval.get("name") not in _SENDING and _concerned(preview.get("emails") or (), viewer),

@@ -6,10 +6,11 @@
 __all__ = ['STATIC', 'static_file', 'static_version', 'asset', 'document', 'brand', 'sign_in_page', 'message_page', 'OfficePage',
            'unread_of', 'mailbox_pane', 'conversation_pane', 'office_page']
 
-# %% ../../nbs/web/04_layout.ipynb #1cf69018
+# %% ../../nbs/web/04_layout.ipynb #c670d610
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import htpy as h
 from htpy import Element, Node
 
-from .components import avatar, composer, folder_label, folder_list, icon, mail_list, reading_pane, unseen
+from .components import avatar, composer, folder_label, folder_list, icon, mail_list, moment, reading_pane, unseen
 from .text import Viewer
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def brand(viewer: Viewer) -> Element:
     """The way home."""
     return h.a(".brand", href="/")[h.img(src=asset("icon.svg"), alt=""), h.span[viewer("app")]]
 
-# %% ../../nbs/web/04_layout.ipynb #f05c4de7
+# %% ../../nbs/web/04_layout.ipynb #3c91b02a
 def sign_in_page(viewer: Viewer, token: str, error: str = "", email: str = "", then: str = "/") -> Element:
     """The form to sign in."""
     name = h.input("#email", name="email", type="email", inputmode="email", autocomplete="username", maxlength="320", value=email,
@@ -104,9 +105,10 @@ def sign_in_page(viewer: Viewer, token: str, error: str = "", email: str = "", t
 def message_page(viewer: Viewer, text: str) -> Element:
     """A page that only says something: not found, not allowed."""
     link = h.p[h.a(".gk-button", href="/")[icon("back"), viewer("back_home")]]
-    return document("gk", viewer, h.body(".gk.alone")[h.main(".gk-sign")[brand(viewer), h.h1[text], link]], scripts=False)
+    body = h.body(".gk.alone")[h.main(".gk-sign")[brand(viewer), h.h1[text], link]]
+    return document(f"{text} · gk", viewer, body, scripts=False)
 
-# %% ../../nbs/web/04_layout.ipynb #55d1c88a
+# %% ../../nbs/web/04_layout.ipynb #cb3b5f59
 @dataclass(frozen=True, slots=True)
 class OfficePage:
     """All that the office page shows."""
@@ -117,7 +119,7 @@ class OfficePage:
     conversation: str  # id of the conversation that is open
     log: Node  # its turns, or the greeting
     last_event: int = 0  # number of the last event in `log`: the socket goes on after it
-    conversations: Sequence[tuple[str, str]] = ()  # (id, title) of the recent ones
+    conversations: Sequence[tuple[str, str, datetime]] = ()  # id, title and last sign of life of the recent ones
     folders: Sequence["Folder"] = ()
     folder: str = "INBOX"
     mails: Sequence["Summary"] = ()
@@ -144,7 +146,7 @@ def _account_menu(page: OfficePage) -> Element:
         ],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #6b517bf0
+# %% ../../nbs/web/04_layout.ipynb #85382dbf
 def unread_of(folders: Sequence["Folder"]) -> int:
     """Unread mails of the inbox."""
     return sum(folder.unread for folder in folders if folder.name.upper() == "INBOX")
@@ -154,7 +156,7 @@ def _tabs(page: OfficePage) -> Element:
     """On a phone: conversation or mail."""
     unread = unread_of(page.folders)
     rows = (("conversation", "chat"), ("mail", "mail"))
-    return h.nav(".tabs", aria_label=page.viewer("app"))[
+    return h.nav(".tabs", aria_label=page.viewer("views"))[
         [
             h.a(href=f"/?view={view}", data_view=view, aria_current="page" if page.view == view else None)[
                 icon(picture),
@@ -169,10 +171,12 @@ def _tabs(page: OfficePage) -> Element:
 def _conversation_menu(page: OfficePage) -> Element:
     """Which conversation is open, the others, and a new one."""
     viewer = page.viewer
-    title = next((title for key, title in page.conversations if key == page.conversation), "") or viewer("untitled")
+    title = next((title for key, title, _ in page.conversations if key == page.conversation), "") or viewer("untitled")
     others = [
-        h.a(href=f"/?c={key}", aria_current="page" if key == page.conversation else None)[h.span[name or viewer("untitled")]]
-        for key, name in page.conversations
+        h.a(href=f"/?c={key}", aria_current="page" if key == page.conversation else None)[
+            h.span[name or viewer("untitled")], moment(updated, viewer)
+        ]
+        for key, name, updated in page.conversations
     ]
     return h.header(".talk-head")[
         h.details(".menu.menu-start")[
@@ -184,7 +188,7 @@ def _conversation_menu(page: OfficePage) -> Element:
         h.a(".gk-button", href="/?c=new")[icon("plus"), h.span[viewer("new_conversation")]],
     ]
 
-# %% ../../nbs/web/04_layout.ipynb #84479d3f
+# %% ../../nbs/web/04_layout.ipynb #eaf3756e
 def mailbox_pane(page: OfficePage) -> Element:
     """Folders, the list, and the mail that is open."""
     viewer = page.viewer
@@ -194,7 +198,7 @@ def mailbox_pane(page: OfficePage) -> Element:
         folder_list(page.folders, viewer, page.folder),
         h.div("#list-pane.pane")[
             h.div(".pane-title")[h.h2("#list-title")[folder_label(here, viewer) if here else page.folder]],
-            mail_list(page.mails, viewer, page.folder, page.cursor),
+            mail_list(page.mails, viewer, page.folder, page.cursor, missing=here is None),
         ],
         h.div("#reading.pane", hidden=opened is None)[opened],
     ]

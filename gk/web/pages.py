@@ -8,12 +8,13 @@ __all__ = ['Handler', 'PostHandler', 'Endpoint', 'SUGGESTIONS', 'LIST_LENGTH', '
            'sign_in_form', 'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes',
            'piece_routes', 'stranger_routes', 'action_routes', 'static', 'page_routes']
 
-# %% ../../nbs/web/08_pages.ipynb #246af4ad
+# %% ../../nbs/web/08_pages.ipynb #1eb9840b
 import gzip
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -184,7 +185,7 @@ SUGGESTIONS = {
     "fr": ("quoi de neuf ?", "liste mes mails", "combien de mails non lus ?", "que sais-tu faire ?"),
 }
 
-# %% ../../nbs/web/08_pages.ipynb #c420937b
+# %% ../../nbs/web/08_pages.ipynb #c2913769
 async def open_conversation(parts: Parts, visit: Visit, wanted: str) -> tuple[str, Sequence[Conversation]]:
     """The conversation to show: the wanted one, else the latest, else one that has not begun. Raises NoConversation."""
     conversations = await parts.conversations.list(visit.account)
@@ -212,7 +213,8 @@ async def office(parts: Parts, request: Request, visit: Visit, reading: Email | 
     shown = OfficePage(
         viewer, Person(name=visit.account.name, address=visit.account.address), form_token(key, visit.secret), chosen,
         log=drawn if events else greeting(name.split()[0], viewer, SUGGESTIONS[viewer.language]),
-        last_event=events[-1].number if events else 0, conversations=[(c.id, c.title) for c in conversations[:20]],
+        last_event=events[-1].number if events else 0,
+        conversations=[(c.id, c.title, datetime.fromtimestamp(c.updated, UTC)) for c in conversations[:20]],
         folders=folders, folder=folder, mails=mails.items, cursor=mails.next, reading=reading, view=view,
         draft=asked.get("ask", "")[:500],
     )  # fmt: skip

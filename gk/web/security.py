@@ -8,7 +8,7 @@ __all__ = ['PAGE_POLICY', 'NOTHING_POLICY', 'MAIL_POLICY', 'MAIL_POLICY_IMAGES',
            'is_secure', 'session_of', 'form_token', 'form_token_valid', 'read_form', 'TooManyAttempts', 'Door',
            'client_address', 'download_headers']
 
-# %% ../../nbs/web/05_security.ipynb #ff82a12e
+# %% ../../nbs/web/05_security.ipynb #acce4af6
 import asyncio
 import hmac
 import re
@@ -27,6 +27,7 @@ from ..accounts.directory import Account
 from ..core.config import Settings
 from ..core.limits import LoginBackoff, client_of
 from ..core.metrics import http_requests, http_seconds, logins
+from .text import Viewer, language_of
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
@@ -87,7 +88,7 @@ _HEADERS = {
     "cache-control": "no-store",
 }
 
-# %% ../../nbs/web/05_security.ipynb #dde09c86
+# %% ../../nbs/web/05_security.ipynb #b78adb04
 LONGEST_BODY = 2_000_000  # octets of one request: a mail to be sent, a call of a tool
 LONGEST_FORM = 1_000_000  # of what a person writes in the page
 SHORT_BODY = 16_384  # of what strangers may send, and of what is a button
@@ -115,20 +116,25 @@ def _header(scope: "Scope", name: bytes) -> str | None:
     return None if not found else found[0].decode("latin-1") if len(found) == 1 else ""
 
 
+def _said(scope: "Scope", key: str, **values: object) -> str:
+    """A sentence in the language that the client asks for."""
+    return Viewer(language_of(_header(scope, b"accept-language")))(key, **values)
+
+
 def _refusal(scope: "Scope", names: Iterable[str]) -> tuple[int, str] | None:
     """Why this request is not even looked at: status and reason."""
     host = _header(scope, b"host")
     if not host_allowed(host, names):
-        return 421, "This server does not answer to that name. Names are set in gk.toml: [web] hosts = [\"…\"]"
+        return 421, _said(scope, "unknown_host")
     changes = scope["type"] == "websocket" or scope["method"] not in _SAFE
     if changes and not origin_allowed(_header(scope, b"origin"), host or ""):
-        return 403, "This request comes from another site."
+        return 403, _said(scope, "other_site")
     length, longest = _header(scope, b"content-length") or "0", longest_body(scope["path"])
     if not length.isdigit() or int(length[:12]) > longest:
-        return 413, f"The request is longer than {longest} octets."
+        return 413, _said(scope, "too_long", n=longest)
     return None
 
-# %% ../../nbs/web/05_security.ipynb #ed3380b0
+# %% ../../nbs/web/05_security.ipynb #84aa9d07
 class Guard:
     """Host, origin, length and headers for everything the web server answers."""
 
@@ -148,7 +154,8 @@ class Guard:
         """One request: looked at, answered, counted."""
         began = time.monotonic()
         sending = self._sending(scope, send)
-        body = _Body(receive, longest_body(scope["path"]))
+        longest = longest_body(scope["path"])
+        body = _Body(receive, longest, _said(scope, "too_long", n=longest))
         try:
             if refused := _refusal(scope, self.names):
                 await _plain(sending, *refused)
@@ -176,12 +183,12 @@ class Guard:
 
         return sending
 
-# %% ../../nbs/web/05_security.ipynb #1714d7bc
+# %% ../../nbs/web/05_security.ipynb #6e2368c5
 class _Body:
     """Passes a body on as long as it is not too long."""
 
-    def __init__(self, receive: "Receive", longest: int) -> None:
-        self._receive, self._longest = receive, longest
+    def __init__(self, receive: "Receive", longest: int, words: str) -> None:
+        self._receive, self._longest, self._words = receive, longest, words
         self._taken = 0
         self._refused = False
 
@@ -208,7 +215,7 @@ class _Body:
         """413, once."""
         if not self._refused:
             self._refused = True
-            await _plain(send, 413, f"The request is longer than {self._longest} octets.")
+            await _plain(send, 413, self._words)
 
 
 async def _plain(send: "Send", status: int, text: str) -> None:

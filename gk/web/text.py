@@ -34,42 +34,50 @@ def language_of(
             best, best_weight = language, weight
     return best
 
-# %% ../../nbs/web/00_text.ipynb #2ba6fd8c
+# %% ../../nbs/web/00_text.ipynb #2fd0a698
 _N = "\u202f"  # narrow no-break space: French typography puts it before ; : ! ? and inside « »
 
 _FRAME = {
     "app": ("gk", "gk"),
     "skip": ("Skip to the conversation", "Aller à la conversation"),
     "sign_in": ("Sign in", "Se connecter"),
-    "sign_in_intro": ("Your mail, and someone to ask.", "Votre courrier, et quelqu’un à qui demander."),
+    "sign_in_intro": ("Your mail, and an assistant to help with it.", "Votre courrier, et un assistant pour vous aider."),
     "sign_out": ("Sign out", "Se déconnecter"),
     "email": ("Email address", "Adresse e-mail"),
     "password": ("Password", "Mot de passe"),
-    "wrong_password": ("That address and password do not go together.", "Cette adresse et ce mot de passe ne vont pas ensemble."),
+    "wrong_password": ("Wrong address or password.", "Adresse ou mot de passe incorrect."),
     "too_many": ("Too many attempts. Try again in {n} second.|Too many attempts. Try again in {n} seconds.",
-                 "Trop d’essais. Réessayez dans {n} seconde.|Trop d’essais. Réessayez dans {n} secondes."),
+                 "Trop de tentatives. Réessayez dans {n} seconde.|Trop de tentatives. Réessayez dans {n} secondes."),
     "expired_form": ("This page was open for too long. Please try again.",
-                     "Cette page est restée ouverte trop longtemps. Réessayez."),
+                     "Cette page est restée ouverte trop longtemps. Veuillez réessayer."),
     "signed_in_as": ("Signed in as {name}", f"Compte{_N}: {{name}}"),
     "conversation": ("Conversation", "Conversation"),
     "conversations": ("Conversations", "Conversations"),
     "new_conversation": ("New conversation", "Nouvelle conversation"),
-    "no_conversations": ("Nothing was said yet.", "Rien n’a encore été dit."),
+    "no_conversations": ("No conversation yet.", "Pas encore de conversation."),
     "untitled": ("New conversation", "Nouvelle conversation"),
+    "views": ("What is shown", "Ce qui est affiché"),
     "mail": ("Mail", "Courrier"),
     "folders": ("Folders", "Dossiers"),
     "messages": ("Messages", "Messages"),
     "error_404": ("There is nothing here.", "Il n’y a rien ici."),
+    "no_conversation": ("There is no such conversation.", "Cette conversation n’existe pas."),
     "error_403": ("This is not allowed.", "Ce n’est pas permis."),
+    "error_other": ("This request cannot be answered.", "Impossible de répondre à cette demande."),
     "error_500": ("Something went wrong on our side. It has been noted in the log.",
                   "Une erreur s’est produite de notre côté. Elle est notée dans le journal."),
-    "storage_failed": ("The storage does not answer. Please try again.", "Le stockage ne répond pas. Réessayez."),
-    "back_home": ("Back to the office", "Retour au bureau"),
+    "storage_failed": ("The storage does not answer. Please try again.", "Le stockage ne répond pas. Réessayez dans un instant."),
+    "back_home": ("Back to the home page", "Retour à l’accueil"),
     "offline": ("Connection lost. Reconnecting…", "Connexion perdue. Reconnexion…"),
     "close": ("Close", "Fermer"),
+    "unknown_host": ("This server does not answer to that name. Names are set in gk.toml: [web] hosts = [\"…\"]",
+                     f"Ce serveur ne répond pas à ce nom. Les noms se règlent dans gk.toml{_N}: [web] hosts = [\"…\"]"),
+    "other_site": ("This request comes from another site.", "Cette demande vient d’un autre site."),
+    "too_long": ("The request is longer than {n} octets.", "La demande dépasse {n} octets."),
+    "no_ticket": ("A valid ticket is needed: sign in again.", f"Il faut un ticket valable{_N}: reconnectez-vous."),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #e9efdef9
+# %% ../../nbs/web/00_text.ipynb #396b62e5
 _MAIL = {
     "INBOX": ("Inbox", "Boîte de réception"),
     "Drafts": ("Drafts", "Brouillons"),
@@ -78,7 +86,7 @@ _MAIL = {
     "Junk": ("Junk", "Indésirables"),
     "Trash": ("Trash", "Corbeille"),
     "unread": ("{n} unread|{n} unread", "{n} non lu|{n} non lus"),
-    "unread_word": ("unread", "non lus"),
+    "unread_word": ("unread|unread", "non lu|non lus"),
     "unread_mark": ("Unread", "Non lu"),
     "flagged_mark": ("Flagged", "Important"),
     "answered_mark": ("Answered", "Répondu"),
@@ -86,10 +94,19 @@ _MAIL = {
     "no_subject": ("(no subject)", "(sans objet)"),
     "no_sender": ("(no sender)", "(sans expéditeur)"),
     "no_text": ("This message has no text.", "Ce message n’a pas de texte."),
-    "undelivered": ("This did not reach {name}.", "Ceci n’est pas arrivé à {name}."),
-    "text_truncated": ("The text is longer than shown here.", "Le texte est plus long que ce qui est montré ici."),
-    "empty_folder": ("Nothing here", "Rien ici"),
-    "empty_folder_hint": ("New mail appears by itself.", "Le nouveau courrier apparaît tout seul."),
+    "undelivered": ("This message did not reach {name}.", "Ce message n’est pas arrivé à {name}."),
+    "text_truncated": ("Only the beginning of the text is shown here.", "Seul le début du texte est affiché ici."),
+    "empty_folder": ("No messages here", "Aucun message ici"),
+    "no_folder": ("There is no such folder", "Ce dossier n’existe pas"),
+    "to_inbox": ("Go to the inbox", "Aller à la boîte de réception"),
+    "empty_INBOX": ("New mail appears here by itself.", "Les nouveaux messages apparaissent ici tout seuls."),
+    "empty_Drafts": ("What you begin to write waits here.", "Ce que vous commencez à écrire attend ici."),
+    "empty_Sent": ("What you send is kept here.", "Ce que vous envoyez est conservé ici."),
+    "empty_Archive": ("What you archive is kept here.", "Ce que vous archivez est conservé ici."),
+    "empty_Junk": ("No junk has come in.", "Aucun message indésirable n’est arrivé."),
+    "empty_Trash": ("What you delete goes here first.", "Ce que vous supprimez passe d’abord par ici."),
+    "empty_other": ("You can ask the assistant to move messages here.",
+                    "Vous pouvez demander à l’assistant d’y ranger des messages."),
     "more": ("Show more", "Afficher la suite"),
     "from": ("From", "De"),
     "to": ("To", "À"),
@@ -99,7 +116,7 @@ _MAIL = {
     "text": ("Text", "Texte"),
     "attachments": ("{n} attachment|{n} attachments", "{n} pièce jointe|{n} pièces jointes"),
     "download": ("Download {name}", "Télécharger {name}"),
-    "actions": ("What to do with this message", "Que faire de ce message"),
+    "actions": ("Actions on this message", "Actions sur ce message"),
     "open": ("Open", "Ouvrir"),
     "reply": ("Reply", "Répondre"),
     "forward": ("Forward", "Transférer"),
@@ -111,8 +128,10 @@ _MAIL = {
     "back_to_list": ("Back to the list", "Retour à la liste"),
     "html_view": ("Original layout", "Mise en page d’origine"),
     "html_frame": ("The message as its sender laid it out", "Le message tel que son expéditeur l’a mis en page"),
-    "show_images": ("Load pictures from other servers; their owner will know that you read this",
-                    f"Charger les images d’autres serveurs{_N}; leur propriétaire saura que vous avez lu"),
+    "images_blocked": ("Pictures on other servers are not loaded: their owner would know that you read this.",
+                       f"Les images d’autres serveurs ne sont pas chargées{_N}: leur propriétaire saurait que vous avez lu."),
+    "show_images": ("Load pictures", "Charger les images"),
+    "images_shown": ("Pictures are loaded.", "Les images sont chargées."),
     "quoted": ("Quoted text", "Texte cité"),
     "new_mail": ("New mail from {name}", "Nouveau message de {name}"),
 }  # fmt: skip
@@ -129,7 +148,7 @@ _DONE = {
     "forward_request": ("Forward this mail to ", "Transfère ce mail à "),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #01016b0d
+# %% ../../nbs/web/00_text.ipynb #169b1ba5
 _ASSISTANT = {
     "ask": ("Ask…", "Demandez…"),
     "ask_label": ("Your request", "Votre demande"),
@@ -137,22 +156,22 @@ _ASSISTANT = {
     "send": ("Send", "Envoyer"),
     "suggestions": ("Suggestions", "Suggestions"),
     "hello": ("Hello {name}", "Bonjour {name}"),
-    "hello_hint": ("What shall we do with your mail?", f"Que fait-on de votre courrier{_N}?"),
+    "hello_hint": ("What can I do for you?", f"Que puis-je faire pour vous{_N}?"),
     "you": ("You", "Vous"),
     "assistant": ("Assistant", "Assistant"),
     "working": ("Working…", "En cours…"),
     "stop": ("Stop", "Arrêter"),
-    "stopped": ("Stopped. What was already done stays done.", "Arrêté. Ce qui était déjà fait le reste."),
+    "stopped": ("Stopped. What was already done stays done.", "Arrêté. Ce qui était déjà fait n’est pas annulé."),
     "not_here": ("Another program works on this; it cannot be stopped from here.",
                  f"Un autre programme s’en occupe{_N}; on ne peut pas l’arrêter d’ici."),
     "details": ("Details", "Détails"),
-    "failed": ("This did not work", "Cela n’a pas marché"),
+    "failed": ("This did not work", "Cela n’a pas fonctionné"),
     "no_results": ("No message.", "Aucun message."),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #e0415b45
+# %% ../../nbs/web/00_text.ipynb #c8ed73ac
 _APPROVAL = {
-    "first_time": ("first time you write to them", "premier message à cette adresse"),
+    "first_time": ("first message to this address", "premier message à cette adresse"),
     "approval": ("Your approval is needed", "Votre accord est nécessaire"),
     "approval_send": ("Send this mail?", f"Envoyer ce mail{_N}?"),
     "approval_other": ("Allow this?", f"Autoriser cette action{_N}?"),
@@ -161,7 +180,7 @@ _APPROVAL = {
     "refuse": ("Refuse", "Refuser"),
     "refuse_reason": ("Why not? (optional)", f"Pourquoi pas{_N}? (facultatif)"),
     "approved": ("You approved this.", "Vous avez accepté."),
-    "approved_failed": ("You approved this, but it was not done.", "Vous avez accepté, mais cela n’a pas été fait."),
+    "approved_failed": ("You approved this, but it was not done.", "Vous avez accepté, mais cela n’a pas abouti."),
     "refused": ("You refused this.", "Vous avez refusé."),
     "expired": ("This request has expired.", "Cette demande a expiré."),
     "recipients_hint": ("Separate addresses with commas", "Séparez les adresses par des virgules"),
@@ -173,12 +192,12 @@ _APPROVAL = {
     "still_working": ("One moment: the previous request is not finished.",
                       f"Un instant{_N}: la demande précédente n’est pas terminée."),
     "too_fast": ("Too many requests at once.", "Trop de demandes à la fois."),
-    "malformed": ("This request could not be understood.", "Cette demande n’a pas pu être comprise."),
+    "malformed": ("This request could not be understood.", "Cette demande n’a pas été comprise."),
     "no_answer": ("The assistant does not answer. The reason is in the server’s log.",
-                  "L’assistant ne répond pas. La raison est dans le journal du serveur."),
+                  "L’assistant ne répond pas. La cause est notée dans le journal du serveur."),
     "disk_full": ("The disk of the server is full: nothing was done. Tell whoever looks after it.",
                   f"Le disque du serveur est plein{_N}: rien n’a été fait. Prévenez la personne qui s’en occupe."),
-    "attached": ("Attached", "Joint"),
+    "attached": ("Attached:", f"En pièce jointe{_N}:"),
     "for_good": ("Deleted for good: this cannot be undone.", f"Suppression définitive{_N}: on ne peut pas revenir en arrière."),
 }  # fmt: skip
 
@@ -196,7 +215,7 @@ _TOOLS = {
     "tool_list_folders": ("Looking at the folders", "Je regarde les dossiers"),
     "tool_create_folder": ("Creating a folder", "Je crée un dossier"),
     "tool_count_emails": ("Counting", "Je compte"),
-    "tool_summarize_thread": ("Reading the thread", "Je lis le fil"),
+    "tool_summarize_thread": ("Reading the thread", "Je lis la discussion"),
 }  # fmt: skip
 
 # %% ../../nbs/web/00_text.ipynb #a6c73eb7

@@ -125,6 +125,14 @@ async function act(form) {
   await refresh();
 }
 
+/** The pictures of a mail are being loaded: what offered it says so, and the focus goes on to the mail. */
+function pictures(link) {
+  const frame = find("iframe", link.closest(".gk-original"));
+  frame.src = link.href;
+  frame.focus();
+  link.parentElement.textContent = link.dataset.pictures;
+}
+
 async function more(link) {
   link.setAttribute("aria-disabled", "true");
   const page = nodes(await part(`/parts/list?${new URL(link.href).searchParams}`));
@@ -144,6 +152,7 @@ function step(link) {
   if (link.matches(".gk-item")) return () => open(link.dataset.mail);
   if (link.matches("[data-more]")) return () => more(link);
   if (link.matches("[data-close]")) return () => close();
+  if (link.matches("[data-pictures]")) return () => pictures(link);
   if (link.matches(".tabs a")) return () => view(link.dataset.view);
   return null;
 }
