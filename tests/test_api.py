@@ -12,6 +12,8 @@ import pytest_asyncio
 from conftest import comes
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
+from gk.web.api import _FRENCH_MISTAKES
+
 LETTER = b"""From: Bob Durand <bob@example.test>
 To: alice@example.test
 Subject: Jeudi
@@ -241,6 +243,54 @@ async def test_errors_are_in_the_language_of_the_client_and_else_in_english(site
     assert (await said(wrong))[0]["msg"] == "“bob” has no @: an address looks like name@example.org."
     assert "n’a pas d’@" in (await said(wrong, language="fr-CA"))[0]["msg"]
     assert "saut de ligne" in (await said({"subject": "a\nb"}, language="fr"))[0]["msg"]
+
+
+FRENCH = [
+    ("missing", "POST", "/api/auth/login", {"email": ALICE}, "obligatoire"),
+    ("extra_forbidden", "POST", "/api/mails/send", {"body": "x"}, "n’existe pas"),
+    ("too_many_fields", "POST", "/api/mails/send", {f"x{n}": 1 for n in range(101)}, "100 champs"),
+    ("model_attributes_type", "POST", "/api/mails/send", 5, "objet JSON"),
+    ("json_invalid", "POST", "/api/mails/send", b"{", "JSON valable"),
+    ("list_type", "POST", "/api/mails/send", {"to": 5}, "une liste"),
+    ("too_long", "POST", "/api/mails/send", {"to": [BOB] * 501}, "500 éléments"),
+    ("string_type", "POST", "/api/mails/send", {"text": 5}, "un texte"),
+    ("string_too_long", "POST", "/api/mails/send", {"subject": "x" * 999}, "998 caractères"),
+    ("int_parsing", "GET", "/api/mails?limit=x", None, "nombre entier"),
+    ("greater_than_equal", "GET", "/api/mails?limit=0", None, "au moins 1"),
+    ("less_than_equal", "GET", "/api/mails?limit=201", None, "au plus 200"),
+    ("bool_parsing", "GET", "/api/mails?unread_only=x", None, "true"),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "path", "body", "words"), FRENCH, ids=[row[0] for row in FRENCH])
+async def test_what_is_wrong_with_a_field_is_said_in_french_too(site, kind, method, path, body, words):
+    raw = body if isinstance(body, bytes) else None
+    status, answer = await call(site, method, path, body if raw is None else None, await site.ticket(), raw=raw, language="fr")
+    assert status == 422
+    assert words in next(row["msg"] for row in answer["detail"] if row["type"] == kind)
+    _, english = await call(site, method, path, body if raw is None else None, await site.ticket(), raw=raw)
+    assert words not in str(english)
+
+
+def test_every_french_mistake_is_one_that_a_request_can_make():
+    assert sorted(_FRENCH_MISTAKES) == sorted(row[0] for row in FRENCH)
+
+
+async def test_the_door_speaks_the_language_of_the_client(site):
+    wrong = {"email": ALICE, "password": "wrong horse battery"}
+
+    async def said(method: str, path: str, body: Any = None, ticket: str = "", language: str = "fr") -> tuple[int, str]:
+        status, answer = await call(site, method, path, body, ticket, language=language)
+        return status, answer["detail"]
+
+    ticket = await site.ticket()
+    assert "Il faut un ticket valable" in (await said("GET", "/api/mails"))[1]
+    assert "A valid ticket is needed" in (await said("GET", "/api/mails", language="de"))[1]
+    assert await said("POST", "/api/auth/login", wrong) == (401, "Adresse ou mot de passe incorrect.")
+    assert await said("GET", "/api/nowhere", ticket=ticket) == (404, "Il n’y a rien ici.")
+    assert await said("PATCH", "/api/mails", ticket=ticket) == (405, "Impossible de répondre à cette demande.")
+    answers = [await said("POST", "/api/auth/login", wrong) for _ in range(12)]
+    assert answers[-1][0] == 429 and "Trop de tentatives" in answers[-1][1]
 
 
 @pytest.mark.parametrize("field", ["email", "password"])

@@ -20,7 +20,7 @@ from gk.web import components as c
 from gk.web.layout import STATIC, OfficePage, document, office_page, sign_in_page, static_file
 from gk.web.markdown import LIMIT, markdown
 from gk.web.text import CATALOGUE, Viewer, language_of
-from gk.web.turns import Drawing
+from gk.web.turns import Drawing, as_turns
 
 NOON = datetime(2026, 3, 12, 12, tzinfo=UTC)
 EN, FR = Viewer("en", NOON), Viewer("fr", NOON)
@@ -257,7 +257,7 @@ def test_a_quotation_is_folded_and_links_are_bare_addresses():
 
 def test_events_of_another_version_are_shown_in_their_words():
     data = {"name": "read_email", "structured": {"subject": 5, "from": "Bob"}, "text": "the words"}
-    (turn,) = Drawing(EN).turns([Event(7, "tool_result", data)])
+    (turn,) = as_turns(Drawing(EN), [Event(7, "tool_result", data)])
     assert "the words" in turn.html and turn.number == 7
 
 

@@ -115,6 +115,66 @@ async def test_two_tabs_begin_one_conversation_once(site):
     assert len(await site.office.conversations.list(site.alice)) == 1
 
 
+async def test_two_tabs_decide_one_card_and_both_see_one_outcome(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    async with client.socket(conversation) as one, client.socket(conversation) as two:
+        id = await asked(client, one)
+        await two.until(type="busy", busy=False)
+        await asyncio.gather(
+            one.send(type="decide", approval=id, approved=True, fields={}),
+            two.send(type="decide", approval=id, approved=False, fields={}),
+        )
+        for socket in (one, two):
+            await socket.until(type="turn", key=id)
+            await socket.until(type="turn", kind="done")
+    cards = [[message["html"] for message in socket.seen if message.get("key") == id][-1] for socket in (one, two)]
+    assert cards[0] == cards[1]
+    assert await sent(site) == ("You approved this." in cards[0])
+
+
+class Paced:
+    """A model that says its pieces when it is told; the loop keeps the latest back, which may be the end."""
+
+    def __init__(self) -> None:
+        self.let: asyncio.Queue[str] = asyncio.Queue()
+
+    def say(self, *pieces: str) -> None:
+        for piece in pieces:
+            self.let.put_nowait(piece)
+
+    async def respond(self, *about):
+        while (piece := await self.let.get()) != "end":
+            yield Chunk(text=piece)
+
+
+async def test_a_break_in_the_middle_of_an_answer_loses_no_piece_and_repeats_none(tmp_path):
+    async with web_office(tmp_path, model := Paced()) as site:
+        client = await site.client(ALICE)
+        conversation = await client.conversation()
+        async with client.socket(conversation) as socket:
+            await socket.until(type="ready")
+            await socket.send(type="say", text="hello")
+            model.say("One", ", two")
+            await socket.until(type="token", text="One")
+            last = socket.numbers[-1]
+        async with client.socket(conversation) as watching:
+            await watching.until(type="ready")
+            model.say(", three")
+            await watching.until(type="token", text=", two")
+        async with client.socket(conversation, after=last) as socket:
+            assert (await socket.until(type="token"))["text"] == "One, two" and socket.seen[-1]["whole"]
+            await socket.until(type="ready")
+            model.say(".")
+            assert "whole" not in await socket.until(type="token", text=", three")
+            model.say("end")
+            assert "One, two, three." in (await socket.until(type="turn", kind="answer"))["html"]
+            await socket.until(type="turn", kind="done")
+        async with client.socket(conversation, after=last) as socket:
+            await socket.until(type="ready")
+            assert not any(message["type"] == "token" for message in socket.seen)
+
+
 async def test_a_button_pressed_twice_sends_once(site):
     client = await site.client(ALICE)
     async with client.socket(await client.conversation()) as socket:

@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 
 import pytest
+<<<<<<< HEAD
 from conftest import comes
+=======
+from structlog.testing import capture_logs
+>>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from web_office import ALICE, Site, web_office
 
 from gk.core.config import LimitSettings
@@ -57,6 +61,21 @@ async def test_per_address_false_lifts_the_cap_for_load_tests(tmp_path):
         held = [await connect(site) for _ in range(20)]
         assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         assert len(held) == 20
+
+
+async def test_few_files_leave_some_for_the_mail_and_the_log_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(listener.resource, "getrlimit", lambda which: (40, 40))
+    with capture_logs() as logs:
+        async with web_office(tmp_path) as site:
+            held = [await connect(site) for _ in range(10)]
+            await settled(site, 10)
+            for _ in range(3):
+                assert (await answer(site, b"")).startswith(b"HTTP/1.1 503 ")
+            held.pop()[1].close()
+            await settled(site, 9)
+            assert (await answer(site, GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    said = [entry["event"] for entry in logs if entry["event"].startswith("web.")]
+    assert said == ["web.few_files", "web.full"]
 
 
 async def test_a_websocket_is_counted_as_long_as_it_is_open(tmp_path):
@@ -139,8 +158,7 @@ async def test_a_request_that_takes_long_to_answer_is_not_late(tmp_path, hurried
 
 
 CHUNKED = (
-    b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n"
-    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 
 

@@ -9,12 +9,20 @@ import re
 import aiohttp
 import pytest
 import pytest_asyncio
+<<<<<<< HEAD
 from conftest import comes
+=======
+from structlog.testing import capture_logs
+>>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
 from gk.agent.model import ScriptedModel, ToolCall
 from gk.core.config import WebSettings
+<<<<<<< HEAD
 from gk.web import chat
+=======
+from gk.web.listener import MESSAGE_OCTETS
+>>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from gk.web.pages import ACTIONS
 from gk.web.security import LONGEST_BODY, LONGEST_FORM, PAGE_POLICY, SHORT_BODY
 
@@ -197,6 +205,14 @@ async def test_dns_rebinding_of_the_websocket(site):
             async with client.socket(conversation, headers=headers):
                 pass
         assert refused.value.status == 403
+
+
+async def test_a_refusal_before_any_page_is_in_the_language_of_the_person(site):
+    client = await site.client(ALICE, language="fr")
+    assert "ne répond pas à ce nom" in (await client.ask("GET", "/", headers={"Host": "evil.example"}))[2]
+    assert "vient d’un autre site" in (await client.ask("POST", "/sign-out", {}, headers={"Origin": "null"}))[2]
+    assert "dépasse 16384 octets" in (await client.ask("POST", "/sign-in", {"email": "x" * 20_000}))[2]
+    assert (await client.ask("PUT", "/sign-in"))[2].count("Impossible de répondre à cette demande.") == 2  # title and heading
 
 
 async def test_configured_names_are_answered(tmp_path):
@@ -422,6 +438,37 @@ async def test_nonsense_on_a_socket_is_refused_and_the_socket_lives(site, text):
         await socket.until(type="turn", kind="done")
     events = await site.office.conversations.after(conversation, 0)
     assert [event.payload["text"] for event in events if event.type == "user"] == ["aide"]
+
+
+async def test_a_frame_of_octets_is_refused_and_the_socket_lives(site):
+    client = await site.client(ALICE)
+    with capture_logs() as logs:
+        async with client.socket(await client.conversation()) as socket:
+            await socket.until(type="ready")
+            await socket.raw.send_bytes(b"\xff\x00" * 1000)
+            assert "could not be understood" in (await socket.until(type="refused"))["html"]
+            await socket.send(type="say", text="aide")
+            await socket.until(type="turn", kind="done")
+    assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
+
+
+async def test_a_frame_that_is_too_long_or_no_text_closes_that_socket_only(site):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    with capture_logs() as logs:
+        async with client.socket(conversation) as other:
+            await other.until(type="ready")
+            async with client.socket(conversation) as socket:
+                await socket.until(type="ready")
+                await socket.raw.send_str("x" * (MESSAGE_OCTETS + 1))
+                assert await socket.closed() == 1009
+            async with client.socket(conversation) as socket:
+                await socket.until(type="ready")
+                await socket.raw.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
+                assert await socket.closed() == 1007
+            await other.send(type="say", text="aide")
+            await other.until(type="turn", kind="done")
+    assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
 
 
 async def test_a_flood_on_a_socket_is_slowed_down(site):

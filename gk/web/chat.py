@@ -7,7 +7,7 @@ __all__ = ['log', 'GRACE_SECONDS', 'SIGNED_OUT', 'GONE', 'TOO_MANY', 'SOCKETS_EA
            'Watchers', 'in_both', 'tell_of_failure', 'Runs', 'edited', 'say', 'decide', 'ChatSocket', 'send_new',
            'tell_of_mail', 'send_passing', 'feed', 'receive', 'chat_routes', 'converse']
 
-# %% ../../nbs/web/09_chat.ipynb #b7aa8550
+# %% ../../nbs/web/09_chat.ipynb #fed94c10
 import asyncio
 import json
 from collections import Counter
@@ -34,11 +34,11 @@ from .pages import message, posted, wants_json
 from .parts import Parts, Visit, conversation_of, visit_of
 from .security import form_token
 from .text import CATALOGUE
-from .turns import Drawing
+from .turns import Drawing, as_turns
 
 log = structlog.get_logger("gk.web.chat")
 
-# %% ../../nbs/web/09_chat.ipynb #054c65a4
+# %% ../../nbs/web/09_chat.ipynb #8db244d2
 GRACE_SECONDS = 0.5  # how long a new request waits for the end of the one before
 
 
@@ -52,13 +52,24 @@ class Watchers:
     def __init__(self) -> None:
         self._watching: dict[str, set[Callable[[Event], None]]] = {}  # by conversation
         self._problems: dict[str, Event] = {}  # the latest, for who waits for the end and does not watch
+        self._begun: dict[str, list[str]] = {}  # the pieces so far of an answer on its way, for who comes in the middle
 
     def show(self, conversation: str, event: Event) -> None:
         """Tell everybody who watches."""
         if event.type == "error":
             self._problems[conversation] = event
+        if event.type == "token":
+            self._begun.setdefault(conversation, []).append(str(event.payload.get("text", "")))
         for show in tuple(self._watching.get(conversation, ())):
             show(event)
+
+    def begun(self, conversation: str) -> str:
+        """What there is by now of an answer on its way."""
+        return "".join(self._begun.get(conversation, ()))
+
+    def ended(self, conversation: str) -> None:
+        """The answer is stored, or will not come: its pieces are of no use any more."""
+        self._begun.pop(conversation, None)
 
     def problem(self, conversation: str) -> Event | None:
         """Why the latest request was not begun, told once."""
@@ -93,7 +104,7 @@ async def tell_of_failure(parts: Parts, watchers: Watchers, conversation: str, e
     except Exception:  # the storage itself is what failed: the person is told all the same
         watchers.show(conversation, Event(0, "error", problem))
 
-# %% ../../nbs/web/09_chat.ipynb #6e42aa79
+# %% ../../nbs/web/09_chat.ipynb #eed8e17f
 class Runs:
     """The requests that the assistant is working on in this process."""
 
@@ -124,11 +135,14 @@ class Runs:
         self.watchers.problem(conversation)  # the one before is of no interest any more
         try:
             async for event in events:
-                if not event.number:
+                if event.number:
+                    self.watchers.ended(conversation)
+                else:
                     self.watchers.show(conversation, event)
         except Exception as error:
             await tell_of_failure(self._parts, self.watchers, conversation, error)
         finally:
+            self.watchers.ended(conversation)
             del self._tasks[conversation]
             self._parts.hub.publish(f"conversation:{conversation}")
 
@@ -217,7 +231,7 @@ SIGNED_OUT, GONE, TOO_MANY = 4401, 4404, 4429  # close codes of ours (RFC 6455 Â
 SOCKETS_EACH = 20  # open sockets of one person
 LOOK_SECONDS = 30.0  # how long an expired session may keep a silent socket
 
-# %% ../../nbs/web/09_chat.ipynb #f06d6108
+# %% ../../nbs/web/09_chat.ipynb #5679b25e
 class ChatSocket:
     """One open conversation of one browser."""
 
@@ -240,6 +254,7 @@ class ChatSocket:
         self.title = ""
         self.updated = 0.0  # Unix seconds of the last sign of life in the conversation
         self.told_busy: bool | None = None
+        self.told_title = ""
 
     async def send(self, type: str, **values: Any) -> None:
         """One message to the browser."""
@@ -266,7 +281,7 @@ class ChatSocket:
         alive = self.open and self.parts.now().timestamp() - self.updated < LEASE_SECONDS
         return alive or self.runs.busy(self.conversation)
 
-# %% ../../nbs/web/09_chat.ipynb #bf243d5c
+# %% ../../nbs/web/09_chat.ipynb #7ccfdb36
 async def send_new(chat: ChatSocket) -> None:
     """Send what the browser has not seen."""
     events = await chat.parts.conversations.after(chat.conversation, chat.after)
@@ -277,13 +292,15 @@ async def send_new(chat: ChatSocket) -> None:
             await chat.send("token", n=event.number, text=str(event.payload.get("text", "")))
             continue
         long = len(str(event.payload.get("text", ""))) > 2000  # formatting it takes milliseconds that others wait
-        turns = await asyncio.to_thread(chat.drawing.turns, [event]) if long else chat.drawing.turns([event])
+        turns = await asyncio.to_thread(as_turns, chat.drawing, [event]) if long else as_turns(chat.drawing, [event])
         for turn in turns:
             await chat.send("turn", n=turn.number, kind=turn.kind, html=turn.html, key=turn.key)
     busy = chat.busy()
     if busy != chat.told_busy:
         chat.told_busy = busy
         await chat.send("busy", busy=busy)
+    if chat.title != chat.told_title:  # also of a turn that was over before we looked
+        chat.told_title = chat.title
         await chat.send("title", text=chat.title)
 
 # %% ../../nbs/web/09_chat.ipynb #2e4f286e
@@ -310,7 +327,7 @@ async def send_passing(chat: ChatSocket, events: list[Event]) -> None:
             text = said(event.payload.get("text", ""), chat.visit.viewer)
             await chat.send("refused", html=render(toast(text, kind="error")))
 
-# %% ../../nbs/web/09_chat.ipynb #8ba18e4d
+# %% ../../nbs/web/09_chat.ipynb #279e63fc
 async def feed(chat: ChatSocket) -> None:
     """Send what happens, until the session ends."""
     person, conversation = chat.visit.account.id, chat.conversation
@@ -330,6 +347,9 @@ async def feed(chat: ChatSocket) -> None:
                     chat.open = event.type != "done" and (chat.open or event.type in BEGINS)
             await tell_of_mail(chat, first=True)
             await send_new(chat)
+            unstored, begun = [], chat.runs.watchers.begun(conversation)  # in one moment: each piece is in one of the two
+            if begun:
+                await chat.send("token", n=0, text=begun, whole=True)
             await chat.send("ready")
             while True:
                 topics = await changes.next(LOOK_SECONDS) or set()
@@ -343,7 +363,7 @@ async def feed(chat: ChatSocket) -> None:
         finally:
             stop()
 
-# %% ../../nbs/web/09_chat.ipynb #2e8e7a98
+# %% ../../nbs/web/09_chat.ipynb #b3fb7e9d
 async def receive(chat: ChatSocket) -> None:
     """Pass requests on, until the browser goes away."""
     viewer = chat.visit.viewer
@@ -352,7 +372,10 @@ async def receive(chat: ChatSocket) -> None:
         await chat.send("refused", html=render(toast(viewer(word), kind="error")))
 
     while True:
-        text = await chat.socket.receive_text()
+        frame = await chat.socket.receive()
+        if frame["type"] == "websocket.disconnect":
+            return
+        text = frame.get("text") or ""  # a frame of octets is nothing that we know
         if not await chat.allowed():
             return
         if len(text) > 4 * LONGEST_REQUEST or chat.pace.take() > 0:

@@ -8,7 +8,7 @@ __all__ = ['Handler', 'PostHandler', 'Endpoint', 'SUGGESTIONS', 'LIST_LENGTH', '
            'sign_in_form', 'signed_in_answer', 'door_routes', 'open_conversation', 'office', 'office_routes',
            'piece_routes', 'stranger_routes', 'action_routes', 'static', 'page_routes']
 
-# %% ../../nbs/web/08_pages.ipynb #1eb9840b
+# %% ../../nbs/web/08_pages.ipynb #5dec6413
 import gzip
 import re
 import secrets
@@ -35,7 +35,7 @@ from gk.web.security import (
     MAIL_POLICY, MAIL_POLICY_IMAGES, PAGE_POLICY, TooManyAttempts, client_address, cookie, cookie_name, download_headers,
     form_token, form_token_valid, is_secure, read_form,
 )
-from .turns import Drawing
+from .turns import Drawing, as_page
 
 Handler = Callable[[Request, Visit], Awaitable[Response]]
 PostHandler = Callable[[Request, Visit, Mapping[str, str]], Awaitable[Response]]
@@ -185,7 +185,7 @@ SUGGESTIONS = {
     "fr": ("quoi de neuf ?", "liste mes mails", "combien de mails non lus ?", "que sais-tu faire ?"),
 }
 
-# %% ../../nbs/web/08_pages.ipynb #c2913769
+# %% ../../nbs/web/08_pages.ipynb #507e8a2a
 async def open_conversation(parts: Parts, visit: Visit, wanted: str) -> tuple[str, Sequence[Conversation]]:
     """The conversation to show: the wanted one, else the latest, else one that has not begun. Raises NoConversation."""
     conversations = await parts.conversations.list(visit.account)
@@ -208,7 +208,7 @@ async def office(parts: Parts, request: Request, visit: Visit, reading: Email | 
     key = await parts.credentials.secret("form")
     events = await parts.conversations.after(chosen, 0)
     name = visit.account.name or visit.account.address
-    drawn = Drawing(viewer, f"/chat/{chosen}", lambda: form_token(key, visit.secret)).page(events)
+    drawn = as_page(Drawing(viewer, f"/chat/{chosen}", lambda: form_token(key, visit.secret)), events)
     view = "mail" if reading or asked.get("view") == "mail" else "conversation"
     shown = OfficePage(
         viewer, Person(name=visit.account.name, address=visit.account.address), form_token(key, visit.secret), chosen,

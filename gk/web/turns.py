@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Shape', 'SHOWN', 'DRAWN', 'Happening', 'read', 'result_node', 'Turn', 'as_done', 'answer_node', 'done_node',
-           'Drawing']
+           'Drawing', 'as_turns', 'as_page']
 
 # %% ../../nbs/web/03_turns.ipynb #955f47fc
 from collections.abc import Callable, Iterable, Mapping
@@ -146,7 +146,7 @@ DRAWN: dict[str, Callable[[Mapping[str, Any], Viewer], Node]] = {
     "error": lambda payload, viewer: error_turn(said(payload.get("text") or payload.get("message") or "", viewer), viewer),
 }
 
-# %% ../../nbs/web/03_turns.ipynb #88ceffb8
+# %% ../../nbs/web/03_turns.ipynb #dcbcdaba
 class Drawing:
     """Draws the events of one conversation, in order, for one viewer."""
 
@@ -190,26 +190,28 @@ class Drawing:
             self.approvals[decided] = as_done(self.approvals[decided], payload)
         return decided if before != (self.states[decided], self.approvals[decided]) else None
 
-    def turns(self, events: Iterable[Happening]) -> list[Turn]:
-        """Events as they go through a socket: each with its number, none twice."""
-        turns: list[Turn] = []
-        for event in events:
-            decided = self.learn(event)
-            if decided:
-                turns.append(Turn(0, "approval", render(self.card(decided)), decided))
-            turns.append(Turn(event.number, event.type, render(self.node(event))))
-        return turns
+# %% ../../nbs/web/03_turns.ipynb #fedb7665
+def as_turns(drawing: Drawing, events: Iterable[Happening]) -> list[Turn]:
+    """Events as they go through a socket: each with its number, none twice."""
+    turns: list[Turn] = []
+    for event in events:
+        decided = drawing.learn(event)
+        if decided:
+            turns.append(Turn(0, "approval", render(drawing.card(decided)), decided))
+        turns.append(Turn(event.number, event.type, render(drawing.node(event))))
+    return turns
 
-    def page(self, events: Iterable[Happening]) -> list[Node]:
-        """All events as they stand in a page that is loaded."""
-        known = list(events)
-        for event in known:
-            self.learn(event)
-        nodes = [self.node(event) for event in known]
-        unfinished: list[str] = []
-        for event in known:
-            unfinished = [*unfinished, str(event.payload.get("text", ""))] if event.type == "token" else []
-        if unfinished:
-            live = {"data-live": "", "aria-busy": "true"}
-            nodes.append(h.div(".gk-turn.gk-turn-assistant.gk-plain", live)["".join(unfinished)])
-        return nodes
+
+def as_page(drawing: Drawing, events: Iterable[Happening]) -> list[Node]:
+    """All events as they stand in a page that is loaded."""
+    known = list(events)
+    for event in known:
+        drawing.learn(event)
+    nodes = [drawing.node(event) for event in known]
+    unfinished: list[str] = []
+    for event in known:
+        unfinished = [*unfinished, str(event.payload.get("text", ""))] if event.type == "token" else []
+    if unfinished:
+        live = {"data-live": "", "aria-busy": "true"}
+        nodes.append(h.div(".gk-turn.gk-turn-assistant.gk-plain", live)["".join(unfinished)])
+    return nodes

@@ -89,7 +89,7 @@ export class Chat extends EventTarget {
   }
 
   /** A piece of an answer that is still being written. The whole answer replaces it. */
-  token({ n, text }) {
+  token({ n, text, whole }) {
     if (n && n <= this.after) return;
     if (n) this.after = n;
     const near = this.atEnd();
@@ -101,6 +101,7 @@ export class Chat extends EventTarget {
       this.live.setAttribute("aria-busy", "true");
       this.log.append(this.live);
     }
+    if (whole) this.live.textContent = ""; // all there is of it by now: after a break, or in a page that came late
     this.live.append(text);
     if (near) this.follow();
   }
