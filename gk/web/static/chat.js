@@ -13,8 +13,9 @@ export class Chat extends EventTarget {
     this.form = form;
     this.box = find("textarea", form);
     this.id = log.dataset.conversation;
-    this.after = Number(log.dataset.after);
     this.tries = 0;
+    this.ready = false; // what was missed has arrived, requests can go out
+    this.early = []; // requests made before that, in a page that has just been loaded
     this.working = false; // somebody works on this conversation
     this.waiting = null; // what was sent and is not yet seen in the conversation
     this.connect();
@@ -24,8 +25,13 @@ export class Chat extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden || this.now());
   }
 
-  get open() {
-    return this.socket?.readyState === WebSocket.OPEN;
+  /** The number of the last event that is shown. */
+  get after() {
+    return Number(this.log.dataset.after);
+  }
+
+  set after(number) {
+    this.log.dataset.after = number;
   }
 
   connect() {
@@ -45,6 +51,8 @@ export class Chat extends EventTarget {
   closed(code) {
     if (code === SIGNED_OUT) return location.assign("/sign-in");
     if (code === GONE) return location.assign("/");
+    this.ready = false;
+    if (this.early.splice(0).length) this.giveBack();
     const wait = Math.min(10_000, 250 * 2 ** this.tries++) * (0.75 + Math.random() / 2);
     this.timer = setTimeout(() => this.connect(), wait);
     if (this.tries > 1) find("#offline").hidden = false;
@@ -52,7 +60,7 @@ export class Chat extends EventTarget {
 
   receive(message) {
     const act = {
-      ready: () => this.ready(),
+      ready: () => this.caughtUp(),
       turn: () => this.turn(message),
       token: () => this.token(message),
       busy: () => this.busy(message.busy),
@@ -65,9 +73,16 @@ export class Chat extends EventTarget {
   }
 
   /** All that was missed has arrived: what was sent before the connection broke either shows by now, or never reached the server. */
-  ready() {
+  caughtUp() {
     this.tries = 0;
+    this.ready = true;
     find("#offline").hidden = true;
+    if (!this.early.length) this.giveBack();
+    for (const message of this.early.splice(0)) this.send(message);
+  }
+
+  /** Words that went nowhere are in the composer again, unless something else stands there by now. */
+  giveBack() {
     if (this.waiting && !this.box.value) this.box.value = this.waiting;
     this.waiting = null;
   }
@@ -147,8 +162,7 @@ export class Chat extends EventTarget {
   refused({ html }) {
     toast(html);
     this.release();
-    if (this.waiting && !this.box.value) this.box.value = this.waiting;
-    this.waiting = null;
+    this.giveBack();
   }
 
   /** Cards that are still questions can be answered again. */
@@ -172,12 +186,13 @@ export class Chat extends EventTarget {
   }
 
   send(message) {
-    if (!this.open) {
+    if (this.ready) this.socket.send(JSON.stringify(message));
+    else if (this.tries === 0 && this.socket.readyState <= WebSocket.OPEN) this.early.push(message);
+    else {
       find("#offline").hidden = false;
       this.now();
       return false;
     }
-    this.socket.send(JSON.stringify(message));
     return true;
   }
 

@@ -7,10 +7,17 @@ let folder = find("#list")?.dataset.folder ?? "INBOX";
 let opened = find("#reading [data-mail]")?.dataset.mail ?? null;
 let loading = null;
 
-/** Puts what the server renders for `address` in place of `target`. The latest request wins. */
+const asked = {}; // by place: how often something was asked for it
+
+/** Puts what the server renders for `address` in place of `target`. The latest request wins; a link that has the focus keeps it. */
 async function replace(target, address) {
+  const number = (asked[target] = (asked[target] ?? 0) + 1);
   const html = await part(address);
-  find(target)?.replaceWith(nodes(html));
+  const old = find(target);
+  if (!old || number !== asked[target]) return;
+  const held = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  old.replaceWith(nodes(html));
+  if (held) find(`${target} [href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
 }
 
 export function view(name) {
@@ -62,7 +69,7 @@ async function showFolder(name) {
   folder = name;
   await close(false);
   await refresh();
-  find("#list-title").textContent = find("#folders [aria-current] .gk-folder-name")?.textContent ?? name;
+  find("#list-title").textContent = find(`#folders [data-folder="${CSS.escape(name)}"] .gk-folder-name`)?.textContent ?? name;
   find("#list-pane").scrollTop = 0;
 }
 
