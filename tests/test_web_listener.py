@@ -6,11 +6,8 @@ import asyncio
 import contextlib
 
 import pytest
-<<<<<<< HEAD
 from conftest import comes
-=======
 from structlog.testing import capture_logs
->>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from web_office import ALICE, Site, web_office
 
 from gk.core.config import LimitSettings

@@ -9,20 +9,14 @@ import re
 import aiohttp
 import pytest
 import pytest_asyncio
-<<<<<<< HEAD
 from conftest import comes
-=======
 from structlog.testing import capture_logs
->>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
 from gk.agent.model import ScriptedModel, ToolCall
 from gk.core.config import WebSettings
-<<<<<<< HEAD
 from gk.web import chat
-=======
 from gk.web.listener import MESSAGE_OCTETS
->>>>>>> 47ec57d (Web: an answer on its way is whole again after a break; few file descriptors leave some for the mail; frames of octets are refused; long classes are split)
 from gk.web.pages import ACTIONS
 from gk.web.security import LONGEST_BODY, LONGEST_FORM, PAGE_POLICY, SHORT_BODY
 
