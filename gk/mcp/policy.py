@@ -57,10 +57,10 @@ class Note:
         "The sentence in that language; English when it is neither"
         return self.fr if (language or "").lower().startswith("fr") else self.en
 
-# %% ../../nbs/mcp/00_policy.ipynb #0a1a2149
+# %% ../../nbs/mcp/00_policy.ipynb #3e97238f
 _NARROW = re.compile(r" (?=[;:?!»])|(?<=«) ")  # where French typography has a narrow no-break space
 
-NOTES: dict[str, tuple[str, str]] = {
+_NOTES: dict[str, tuple[str, str]] = {
     "read": ("Une simple lecture : rien ne change, rien ne sort d’ici.", "A reading: nothing changes and nothing leaves."),
     "recoverable": ("Un changement que l’on peut annuler.", "A change that can be undone."),
     "keeps": ("Rien ne sort d’ici.", "Nothing leaves this place."),
@@ -97,8 +97,9 @@ NOTES: dict[str, tuple[str, str]] = {
     "no_deleting": ("Vous n’avez pas demandé de supprimer quoi que ce soit.", "You did not ask to delete anything."),
     "unknown_id": ("Le message {name} n’a pas été montré ici.", "Message {name} was not shown here."),
 }
+NOTES = {key: (_NARROW.sub("\u202f", french), english) for key, (french, english) in _NOTES.items()}
 
-# %% ../../nbs/mcp/00_policy.ipynb #0d3a1d2d
+# %% ../../nbs/mcp/00_policy.ipynb #978142b2
 def note(
     key: str,  # a key of NOTES
     **values: str | tuple[str, str],  # what its sentence leaves open; in French and English where the two differ
@@ -106,7 +107,7 @@ def note(
     "The sentence of that key"
     said = [{n: v if isinstance(v, str) else v[language] for n, v in values.items()} for language in (0, 1)]
     fr, en = (sentence.format(**words) for sentence, words in zip(NOTES[key], said, strict=True))
-    return Note(key, _NARROW.sub("\u202f", fr), en)
+    return Note(key, fr, en)
 
 # %% ../../nbs/mcp/00_policy.ipynb #d429731f
 @dataclass(frozen=True, slots=True)
