@@ -508,6 +508,8 @@ async def test_a_request_about_the_mail_in_front_of_us(request_: str, expected: 
         "que " * 2000,
         "de " * 2000,
         "réponds à " * 500,
+        "lis le 2 et " * 300,
+        "archive et supprime et lis puis " * 100,
     ],
 )
 async def test_what_is_not_clear_changes_nothing(request_: str) -> None:
@@ -857,3 +859,9 @@ async def test_what_narrows_a_list_is_a_text_when_a_text_was_asked_for() -> None
     assert calls == ["send_email(to=['bob@example.test'], subject='Seulement demain', body='Seulement demain.')"]
     await talk.say("écris à Bob")
     assert (await talk.say("comment on fait pour les clés ?"))[0][0].startswith("send_email")
+
+
+async def test_nobody_is_left_out_of_a_message_in_silence() -> None:
+    """ "À Bob et à Zoé" once went to Bob alone, with the text "Et à Zoé."."""
+    calls, answer = await Talk().say("transfère le mail de Carol à Bob et à Zoé")
+    assert not [c for c in calls if c.startswith(CHANGING)] and "Zoé" in answer

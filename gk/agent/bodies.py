@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['Manner', 'CLITIC', 'ERRAND', 'INFORM', 'SAYING', 'TELL', 'ASKING_FR', 'DOING_FR', 'QUESTION_FR', 'QUESTION_EN',
            'A_TEXT', 'SMALL', 'WITH_TEXT', 'WISHED', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I',
-           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'AND_THAT', 'INNER', 'OPEN', 'CLOSE', 'PARTS',
-           'FRENCH_TO', 'IN_COPY', 'COPIES', 'THING', 'split_body', 'sentence', 'second_person_fr', 'second_person_en',
-           'to_you', 'one_clause', 'compose_body', 'Dictated', 'split_parts', 'dictate']
+           'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'AND_THAT', 'INNER', 'OPEN', 'CLOSE', 'AND_ASK',
+           'PARTS', 'FRENCH_TO', 'IN_COPY', 'COPIES', 'MORE_NAMES', 'THING', 'split_body', 'sentence',
+           'second_person_fr', 'second_person_en', 'to_you', 'one_clause', 'spoken', 'compose_body', 'Dictated',
+           'split_parts', 'dictate']
 
-# %% ../../nbs/agent/04_bodies.ipynb #9c772c5b
+# %% ../../nbs/agent/04_bodies.ipynb #8492f6c9
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .words import MASK, Language, Words, edit, quotations
+from .words import MASK, Language, Words, edit, quotations, read_words
 
-# %% ../../nbs/agent/04_bodies.ipynb #00504fb7
-Manner = Literal["literal", "free", "say", "do", "ask", "wish"]  # "free": no marker, "réponds-lui merci"
+# %% ../../nbs/agent/04_bodies.ipynb #69057504
+Manner = Literal["literal", "free", "say", "do", "ask", "wish", "thank"]  # "free": no marker, "réponds-lui merci"
 CLITIC = r"(?:lui |leur |les |l' |la |le |him |her |them |nous |moi )?"
 ERRAND = (
     r"(?:venir|appeler|rappeler|passer|apporter|prendre|envoyer|repondre|faire|arriver|partir|confirmer|payer|signer|attendre)"
@@ -39,7 +40,7 @@ SMALL = r"(?:pour |comme |le |la |un |une |ce |the |a |this |my )*"
 WITH_TEXT = rf"(?:(?:et |and )?(?:(?:avec|with) )?{SMALL}{A_TEXT}(?: suivante?)?)"
 WISHED = r"(?:demander|reserver|reporter|decaler|proposer|organiser|obtenir|fixer|ask for|request|book|reschedule|arrange)"
 
-# %% ../../nbs/agent/04_bodies.ipynb #bb246e6d
+# %% ../../nbs/agent/04_bodies.ipynb #1845f7e2
 LABELS = (
     "objet", "sujet", "subject", "titre", "title", "cc", "cci", "bcc", "copie", "intitule", "titled",
     " to", " a", " destinataire", " :",
@@ -54,6 +55,7 @@ MARKERS: tuple[tuple[Manner, str], ...] = (
     ("say", rf" (?:pour |afin de |et |en )?{CLITIC}(?:{INFORM}|{SAYING}) {CLITIC}(?:que |qu' )"),
     ("free", rf" (?:pour |en |et ){CLITIC}(?:dire|dis|disant) {CLITIC}(?=\S)"),
     ("wish", rf" (?:pour |afin de |to )(?={WISHED} \w)"),
+    ("thank", rf" (?:pour |et |to |and ){CLITIC}(?:remercier|remercie|thank)(?: (?:him|her|them)(?!\S))? "),
     ("free", rf" pour {CLITIC}souhaiter (?:un |une |de |d' )?(?=\S)"),
     ("do", rf" (?:de |d' )(?=(?:me |m' |nous |ne pas |y |lui )*{ERRAND}\b)"),
     ("say", r"(?<!celui)(?<!celle)(?<!ceux) (?:que |qu' )"),
@@ -158,8 +160,21 @@ def one_clause(text: str, language: Language) -> str:
     joint = AND_THAT[language].search(text)
     return text if not joint or INNER.search(text[: joint.start()]) else AND_THAT[language].sub(r"\1 ", text)
 
-# %% ../../nbs/agent/04_bodies.ipynb #ae6e4543
+# %% ../../nbs/agent/04_bodies.ipynb #4a62f465
 OPEN, CLOSE = " \u00a0\u202f«“„‹‘\"'", " \u00a0\u202f»”“›’\"'."  # what may stand around a quoted text
+
+
+AND_ASK = re.compile(  # a second thing to say, with its own verb
+    r",? (?:et|and) (?=(?:(?:demande|dis|rappelle)[- ](?:lui|leur)|(?:ask|tell|remind) (?:him|her|them)) \S)", re.IGNORECASE)
+
+
+def spoken(text: str, language: Language) -> str:
+    """The text of a message given on its own: "que j'arrive", "dis-lui que oui", or simply the text."""
+    words = read_words(text)
+    for manner, pattern in COMPILED_MARKERS:
+        if match := pattern.match(" " + words.folded):
+            return compose_body(words.cut_to_end(match.end() - 1), manner, language)
+    return compose_body(text, "literal", language)
 
 
 def compose_body(
@@ -169,9 +184,13 @@ def compose_body(
 ) -> str:
     """The text of the message."""
     text = text.strip()
+    if manner not in ("literal", "thank") and (more := AND_ASK.search(text)):  # "… et demande-lui s'il vient"
+        return f"{compose_body(text[: more.start()], manner, language)} {spoken(text[more.end() :], language)}"
     quoted = quotations(text)
     if quoted and text[: quoted[0][0]].strip(OPEN) == "" and text[quoted[-1][1] :].strip(CLOSE) == "":
         return text[quoted[0][0] : quoted[-1][1]].strip()  # quoted: to the letter
+    if manner == "thank":
+        return " ".join(filter(None, ("Merci" if language == "fr" else "Thank you", text.rstrip(" .!")))) + "."
     if manner == "do":
         text = sentence(text, language).rstrip(".")
         of = "d'" if text[:1].lower() in "aeiouyéèêh" else "de "
@@ -246,7 +265,7 @@ def _said(found: list[tuple[int, int, str]], name: str, labelled: bool) -> bool:
     inside = name == "to" and bool(found) and found[-1][2] in ("subject", "about")
     return any(n == name for _, _, n in found) or (inside and not labelled)
 
-# %% ../../nbs/agent/04_bodies.ipynb #a6eb4939
+# %% ../../nbs/agent/04_bodies.ipynb #4317e7d7
 IN_COPY = r" (?:en|in) (?:copie|cc)(?= :| que | qu' | pour | disant| objet| sujet|$)"
 COPIES = (  # "…, Claire en copie" and "avec Claire en copie": the word for it goes before the name
     (re.compile(rf" (?:et |and )?(?:avec|with) (?=\S+(?: \S+){{0,3}}{IN_COPY})"), " cc "),
@@ -255,6 +274,7 @@ COPIES = (  # "…, Claire en copie" and "avec Claire en copie": the word for it
 )
 
 
+MORE_NAMES = re.compile(r"\s*(?:,|&|(?:et|and)\b)", re.IGNORECASE)  # "Emma et à Zoé": nobody is left out in silence
 THING = re.compile(r"(?:the|le|la|l'|mon|my|ce|this|that) ?", re.IGNORECASE)  # "the first": no name
 
 
@@ -273,9 +293,9 @@ def dictate(
     said = re.match(rf"{MASK}+(?= )", head.folded)
     if manner is None and said and to:  # 'réponds "ok" au premier'
         body_text, manner, parts[""] = f'"{head.cut(0, said.end())}"', "literal", ""
-    elif manner is None and to and not THING.match(to) and (end := name_end(to)) < len(to):
+    elif manner is None and to and not THING.match(to) and not MORE_NAMES.match(to, end := name_end(to)) and end < len(to):
         to, body_text, manner = to[:end], to[end:], "free"
-    body = compose_body(body_text, manner, language) if manner and body_text else ""
+    body = compose_body(body_text, manner, language) if manner and (body_text or manner == "thank") else ""
     strip = " ,;.:«»“”\"'"
     return Dictated(
         to=to.strip(strip), cc=parts.get("cc", "").strip(strip), bcc=parts.get("bcc", "").strip(strip),

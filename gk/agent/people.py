@@ -109,7 +109,7 @@ def name_length(
         length += 1
     return length
 
-# %% ../../nbs/agent/03_people.ipynb #231f1900
+# %% ../../nbs/agent/03_people.ipynb #ecc0042e
 def _known_length(typed: Sequence[str], folded: Sequence[str], start: int, known: Sequence[frozenset[str]]) -> int:
     """How many words from `start` are one known name or an address."""
     if start < len(typed) and "@" in typed[start]:
@@ -125,5 +125,6 @@ def _joined(typed: Sequence[str], folded: Sequence[str], end: int, known: Sequen
     joined = folded[end : end + 1] in (["et"], ["and"], ["&"])
     if not end or not (joined or typed[end - 1].endswith(",")):
         return end
-    more = _known_length(typed, folded, end + joined, known)
-    return end + joined + more if more else end
+    start = end + joined + (folded[end + joined : end + joined + 1] in (["a"], ["to"], ["au"]))  # "à Bob et à Élise"
+    more = _known_length(typed, folded, start, known)
+    return start + more if more else end

@@ -82,7 +82,7 @@ FAMILIES_FR["summary"] += tuple(
     for of in (" de", " du", " des", " d'", " sur", "")
 )
 
-# %% ../../nbs/agent/06_phrases.ipynb #9f172227
+# %% ../../nbs/agent/06_phrases.ipynb #e8960c15
 FAMILIES_EN = read_families("""
 show: list show display see view check get fetch give|what are|what is|let me see|look at|pull up|bring up|go through
 read: read open|read out
@@ -123,7 +123,8 @@ def family(name: str, language: Language) -> str:
         return choices
     if language == "en":
         return rf"{choices}(?: me| us)?"
-    return rf"(?:(?:tu|vous|on) )?(?:(?:me|m'|nous|lui|leur) )?{choices}(?: moi| nous)?"
+    before = r"(?:(?:le|la|l'|les) (?=\S+(?:er|re|ir)(?!\S)))?"  # "tu peux l'archiver"
+    return rf"(?:(?:tu|vous|on) )?(?:(?:me|m'|nous|lui|leur) )?{before}{choices}(?: moi| nous)?"
 
 # %% ../../nbs/agent/06_phrases.ipynb #150b753e
 PIECE = re.compile(r"\(|\)|\[|\]|\||<\w+>|\{\w+\}|[^\s()\[\]|<>{}]+")
@@ -214,7 +215,7 @@ bye en: (bye|goodbye|bye bye|see you|see you later|good night|good bye)
   bye
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #cc9a71af
+# %% ../../nbs/agent/06_phrases.ipynb #072f3315
 read_table(r"""
 help fr: (aide|aide moi|a l' aide|au secours|help|de l' aide|besoin d' aide|j' ai besoin d' aide|comment ca marche
     |comment ca fonctionne|mode d' emploi|que sais tu faire|que peux tu faire|que pouvez vous faire
@@ -251,7 +252,8 @@ undo fr: [euh|oups|zut|finalement|en fait|ah] [non] (annule|annuler|annulez|defa
     |annule la suppression|annule l' archivage|annule le deplacement|annule la derniere action) [ca|cela|tout|le
     |les]
   annule
-undo en: [oh|oops|actually] [no|wait] [wait] (undo|undo that|undo it|revert|put it back|put them back|restore it|restore them
+undo en: [oh|oops|actually] [no|wait] [wait] (undo|undo that|undo it|revert|put it back|put them back|bring it back
+    |bring them back|restore it|restore them
     |cancel) [that|it
     |the last action]
   undo that
@@ -289,7 +291,7 @@ make_folder en: new folder [:] {name}
   new folder Taxes => create_folder(name='Taxes')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #53576514
+# %% ../../nbs/agent/06_phrases.ipynb #525cdb1f
 read_table(r"""
 count fr: <count> [de|d'|des|en tout|au total] {what}
   combien de mails non lus ? => count_emails(unread_only=True)
@@ -312,66 +314,42 @@ news fr urgent: [quelles sont|quels sont|y a t il|il y a|y a|j' ai|ai je|tu as|t
 news en urgent: (what's|what is|whats|anything|something|is anything|is there anything|do i have anything|what looks)
     [that is|that's] (urgent|important|pressing) [today|this morning|for me|right now|in my mail|in my inbox]
   what's urgent? => list_emails(unread_only=True)
-news fr: [il|t' as|tu as|vous avez|j' ai|on a|alors] [y a] (quoi de neuf|quoi de nouveau|quoi comme nouveau|des news
-    |les news|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier
-    |j' ai du courrier
-    |ai je du courrier|ai je recu du courrier|est ce que j' ai du courrier|ai je des nouvelles|il y a du nouveau
-    |qu' est ce que j' ai rate|qu' ai je rate|j' ai rate quoi|qu' est ce que j' ai manque
-    |y a t il du nouveau|as tu du nouveau|avez vous du nouveau|as tu des nouvelles) [aujourd'hui|ce matin
+news fr: [[est ce que] j' ai|ai je|il|t' as|tu as|as tu|vous avez|avez vous|on a|alors] [y a|y a t il|recu] (quoi de neuf
+    |quoi de nouveau|quoi comme nouveau|des news|les news|du nouveau|du neuf|des nouvelles|rien de neuf|du courrier
+    |qu' est ce que j' ai rate|qu' ai je rate|rate quoi|qu' est ce que j' ai manque) [aujourd'hui|ce matin
     |dans mes mails|dans ma boite|dans ma boite mail|dans ma boite aux lettres|dans mon courrier|pour moi|chez moi]
   quoi de neuf ? => list_emails(unread_only=True)
   ai-je du courrier ? => list_emails(unread_only=True)
-news en: [<show>] (what's new|what did i miss|what have i missed|did i miss anything|whats new|what is new|anything new|any news
-    |any mail|any new mail|any new mails
-    |any new messages|any new email|you have mail|do i have mail|do i have new mail|do i have any mail
-    |do i have any new mail|do i have any new messages|do i have unread mail|have i got mail|what's up with my mail
-    |any new stuff|is there any post|any post|got any mail|got anything new)
+news en: [<show>] (what's new|whats new|what is new|what did i miss|what have i missed|did i miss anything
+    |what's up with my mail
+    |you have mail|[got|have you got] anything new|any news
+    |(do i have [any]|have i got [any]|got [any]|is there any|any) [new|unread] (mail|mails|messages|email|emails|post|stuff))
     [today|for me|in my mail|in my inbox] [today|this morning]
   what's new? => list_emails(unread_only=True)
   any new mail? => list_emails(unread_only=True)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #6e16365d
-read_table(r"""
-flag fr unseen: <mark> (comme|en) <unseen> {what}
-flag fr unseen: <mark> {what} (comme|en) <unseen>
-  marque les mails de Bob comme non lus
-    => search_emails(sender='Bob', limit=100) → flag_email(ids=['18', '15'], flag='unseen')
-flag fr unseen: <mark> (comme|en) <unseen>
-flag en unseen: <mark> as <unseen> {what}
-flag en unseen: <mark> {what} [as] <unseen>
-  mark Bob's mails as unread => search_emails(sender='Bob', limit=100) → flag_email(ids=['18', '15'], flag='unseen')
-flag en unseen: <mark> as <unseen>
-flag fr seen: <mark> (comme|en) <seen> {what}
-flag fr seen: <mark> {what} (comme|en) <seen>
-  marque le deuxième comme lu => list_emails() → flag_email(ids=['17'], flag='seen')
-flag fr seen: <mark> (comme|en) <seen>
-flag en seen: <mark> as <seen> {what}
-flag en seen: <mark> {what} [as] <seen>
-  mark the second one as read => list_emails() → flag_email(ids=['17'], flag='seen')
-flag en seen: <mark> as <seen>
-flag fr unflagged: <mark> (comme|en) <unflagged> {what}
-flag fr unflagged: <mark> {what} (comme|en) <unflagged>
-flag fr unflagged: <mark> (comme|en) <unflagged>
-flag en unflagged: <mark> as <unflagged> {what}
-flag en unflagged: <mark> {what} [as] <unflagged>
-flag en unflagged: <mark> as <unflagged>
+# %% ../../nbs/agent/06_phrases.ipynb #42599bd9
+for flag in ("unseen", "seen", "unflagged", "flagged"):
+    read_table(f"""
+flag fr {flag}: <mark> (comme|en) <{flag}> {{what}}
+flag fr {flag}: <mark> [{{what}}] (comme|en) <{flag}>
+flag en {flag}: <mark> as <{flag}> {{what}}
+flag en {flag}: <mark> [{{what}}] [as] <{flag}>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #b1d1c7a6
+# %% ../../nbs/agent/06_phrases.ipynb #242d321f
 read_table(r"""
-flag fr flagged: <mark> (comme|en) <flagged> {what}
-flag fr flagged: <mark> {what} (comme|en) <flagged>
-  marque le mail de Carol comme important
-    => search_emails(sender='Carol', limit=10) → flag_email(ids=['17'], flag='flagged')
-flag fr flagged: <mark> (comme|en) <flagged>
-flag en flagged: <mark> as <flagged> {what}
-flag en flagged: <mark> {what} [as] <flagged>
-flag en flagged: <mark> as <flagged>
 flag fr seen: tout <mark> [comme|en] lu
 flag fr seen: <mark> tout [comme|en] lu
   marque tout comme lu => list_emails(unread_only=True, limit=100) → flag_email(ids=['18', '17', '13'], flag='seen')
-flag fr flagged: (mets|met|ajoute|mettre|ajouter|colle) (une etoile|un drapeau|l' etoile|le drapeau) (a|au|aux|sur|pour) {what}
+  marque les mails de Bob comme non lus
+    => search_emails(sender='Bob', limit=100) → flag_email(ids=['18', '15'], flag='unseen')
+  marque le deuxième comme lu => list_emails() → flag_email(ids=['17'], flag='seen')
+  marque le mail de Carol comme important
+    => search_emails(sender='Carol', limit=10) → flag_email(ids=['17'], flag='flagged')
+flag fr flagged: (mets|met|ajoute|mettre|ajouter|colle) (une etoile|un drapeau|l' etoile|le drapeau) (a|au|aux|sur
+    |pour) {what}
   mets une étoile au premier => list_emails() → flag_email(ids=['18'], flag='flagged')
 flag fr unflagged: (enleve|retire|supprime|ote|enlever|retirer) (l' etoile|le drapeau|la marque) (a|au|aux|de|du
     |des|sur) {what}
@@ -384,6 +362,8 @@ flag en flagged: (star|flag|pin) {what}
 flag en unflagged: (unstar|unflag|unpin) {what}
   unflag the second => list_emails() → flag_email(ids=['17'], flag='unflagged')
 flag en unflagged: (remove|take) the (star|flag) (from|off) {what}
+  mark Bob's mails as unread => search_emails(sender='Bob', limit=100) → flag_email(ids=['18', '15'], flag='unseen')
+  mark the second one as read => list_emails() → flag_email(ids=['17'], flag='seen')
 """)
 
 # %% ../../nbs/agent/06_phrases.ipynb #8d87680a
@@ -407,7 +387,7 @@ junk en: {what} is <spam>
   the third one is spam => list_emails() → move_email(ids=['16'], folder='Junk')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #18b6be6b
+# %% ../../nbs/agent/06_phrases.ipynb #929aa689
 read_table(r"""
 delete fr: <move> {what} (a|dans) <trash>
   mets le dernier à la corbeille => list_emails() → delete_email(ids=['18'])
@@ -416,8 +396,6 @@ delete fr: (poubelle|corbeille|a la poubelle|a la corbeille|direction la poubell
 delete en: (throw|toss|chuck) {what} (away|out)
 delete en: <move> {what} (to|in|into) <trash>
   move the second one to the trash => list_emails() → delete_email(ids=['17'])
-delete fr: <delete>
-delete en: <delete>
 restore fr: (restaure|restaurer|recupere|recuperer|retablis|retablir|ressors|sors|remets|remettre) {what} (de la corbeille
     |des indesirables|des spams|des archives|dans la boite de reception|dans ma boite)
 restore fr junk: (ce n' est|c' est|ceci n' est) pas <spam>
@@ -439,27 +417,26 @@ folder_change fr: (renomme|renommer|renommez) {name}
 folder_change en: <delete> [the|my|a] folder {name}
 folder_change en: <delete> [the|my] {name} folder
 folder_change en: rename {name}
-delete fr: <delete> [le contenu de] {what}
+delete fr: <delete> [[le contenu de] {what}]
   supprime les mails de la newsletter
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
   efface le troisième => list_emails() → delete_email(ids=['16'])
   jette le mail de Carol => search_emails(sender='Carol', limit=10) → delete_email(ids=['17'])
-delete en: <delete> {what}
+delete en: <delete> [{what}]
   delete the third one => list_emails() → delete_email(ids=['16'])
   delete all mails from the newsletter
     => search_emails(sender='newsletter', limit=100) → delete_email(ids=['16', '12'])
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #157ce0db
+# %% ../../nbs/agent/06_phrases.ipynb #e9e6cbc5
 read_table(r"""
-archive fr: <archive> {what}
+archive fr: <archive> [{what}]
   archive le deuxième => list_emails() → move_email(ids=['17'], folder='Archive')
   archive les mails de la newsletter
     => search_emails(sender='newsletter', limit=100) → move_email(ids=['16', '12'], folder='Archive')
-archive en: <archive> {what}
+archive en: <archive> [{what}]
   archive the last one => list_emails() → move_email(ids=['18'], folder='Archive')
-archive fr: <archive>
-archive en: <archive>
+move fr: <move> (dans|vers) [le|la|les|mon|mes] [dossier] {folder}
 move fr there: <move> y {what}
 move fr there: <move> {what} (dedans|la dedans|dans ce dossier|dans ce nouveau dossier|dans le nouveau dossier|dans celui ci)
 move en there: <move> {what} (there|in there|in it|into it|to it|in that folder|into that folder|to that folder
@@ -476,7 +453,7 @@ move en: <move> {what} (to|into|in|under) [the|my|a] [new] [folder] [called|name
     => list_folders() → search_emails(sender='Bob', limit=100) → move_email(ids=['18', '15'], folder='Famille')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #a4543336
+# %% ../../nbs/agent/06_phrases.ipynb #1d24635f
 read_table(r"""
 summary_with fr: <summary> [le|la|l'|les|mes|ma|mon|du|de la|nos] [derniere|dernier] <thread> (avec|de|d'|entre moi et) {who}
   résume la conversation avec Bob => search_emails(sender='Bob', limit=10) → summarize_thread(id='18')
@@ -494,6 +471,7 @@ summary_with en: <summary> [the|my|our] [last|latest] <thread> (with|from) {who}
 summary_about en: <summary> [the|my|our] <thread> (about|on|regarding) [the|a] {topic}
   sum up the conversation about the réunion => search_emails(query='réunion', limit=10) → summarize_thread(id='18')
 summary en: <summary> [the|this|that] <thread>
+summary_about en: <summary> (the|my|our) {topic} <thread>
 summary fr: de quoi (parle|parlent|traite|il s' agit dans) {what}
   de quoi parle le mail de Carol ? => search_emails(sender='Carol', limit=10) → summarize_thread(id='17')
 summary en: (what is|what's) {what} about
@@ -503,13 +481,13 @@ summary en: <summary> [of] {what}
   summarize the first one => list_emails() → summarize_thread(id='18')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #fac1103b
+# %% ../../nbs/agent/06_phrases.ipynb #45ec722a
 read_table(r"""
 reply_all fr: <reply> (a tous|a tout le monde|a toutes et tous|a tous les destinataires) {message}
   réponds à tous que je serai là
 reply_all en: <reply> (to all|all|to everyone|to everybody|everyone) {message}
   reply to all: see you there
-reply fr: <reply> {message}
+reply fr: <reply> [{message}]
   réponds à Bob que j'arrive demain
     => search_emails(sender='Bob', limit=10) → reply_email(id='18', body="J'arrive demain.")
   réponds au deuxième : merci, bien reçu => list_emails() → reply_email(id='17', body='Merci, bien reçu.')
@@ -517,32 +495,28 @@ reply fr: <reply> {message}
     => search_emails(sender='Carol', limit=10) → reply_email(id='17', body='La facture est payée.')
   réponds au dernier mail de Bob en disant que c'est d'accord
     => search_emails(sender='Bob', limit=10) → reply_email(id='18', body="C'est d'accord.")
-reply en: <reply> {message}
+reply en: <reply> [{message}]
   reply to Bob that I'll be late
     => search_emails(sender='Bob', limit=10) → reply_email(id='18', body="I'll be late.")
   reply to the second one: thanks => list_emails() → reply_email(id='17', body='Thanks.')
   answer Carol's mail saying the invoice is paid
     => search_emails(sender='Carol', limit=10) → reply_email(id='17', body='The invoice is paid.')
-reply fr: <reply>
-reply en: <reply>
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #f94c49d6
+# %% ../../nbs/agent/06_phrases.ipynb #52bfc157
 read_table(r"""
-forward fr: <forward>
-forward en: <forward>
 forward fr: (partage|partager) {what} avec {to}
 forward en: share {what} with {to}
   share the second one with Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
 forward en: (pass|send|hand) {what} (on|along|over) {message}
   pass the second one on to Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
-forward fr: <forward> {message}
+forward fr: <forward> [{message}]
   transfère le deuxième à Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
   fais suivre le mail de Carol à bob@example.test
     => search_emails(sender='Carol', limit=10) → forward_email(id='17', to=['bob@example.test'])
   transfère le premier à Carol en disant que c'est pour elle
     => list_emails() → forward_email(id='18', to=['carol@club.example'], body="C'est pour elle.")
-forward en: <forward> {message}
+forward en: <forward> [{message}]
   forward the second one to Bob => list_emails() → forward_email(id='17', to=['bob@example.test'])
   forward Carol's mail to bob@example.test saying FYI
     => search_emails(sender='Carol', limit=10) → forward_email(id='17', to=['bob@example.test'], body='FYI.')
@@ -626,9 +600,10 @@ write en: (write|compose|send|new) [a|an] [new] (mail|message|email|e mail)
   write an email
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #be3218ec
+# %% ../../nbs/agent/06_phrases.ipynb #6c97fa3c
 read_table(r"""
-sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis|transfere
+sent_me fr: [est ce que|est ce qu'] {who} (m' a t il|m' a t elle|m' a|nous a|a t il|a t elle) [deja] (envoye|transmis
+    |transfere
     |adresse|fait suivre|partage) [des|du|de la|de l'|un|une|le|la|les] {what}
   est-ce que Bob m'a envoyé des photos ? => search_emails(query='photos', sender='Bob')
 sent_me en: (did|has|have) {who} (send|sent|share|shared|forward|forwarded) [me|us] [a|an|the|any|some] {what}
@@ -637,21 +612,21 @@ wrote_to fr: (qu' ai je|qu' est ce que j' ai|qu' est ce que je lui ai) (ecrit|di
   qu'ai-je écrit à Bob ? => search_emails(folder='Sent', recipient='Bob')
 wrote_to en: what (did i|have i) (write|say|send|written|said|sent) to {who}
   what did I write to Bob? => search_emails(folder='Sent', recipient='Bob')
-sent fr: a qui [est ce que] (j' ai|ai je) (ecrit|envoye un mail|envoye des mails|repondu)
-sent fr: a qui [est ce que] (j' ai|ai je) (ecrit|envoye un mail|envoye des mails|repondu) {what}
+sent fr: a qui [est ce que] (j' ai|ai je) (ecrit|envoye un mail|envoye des mails|repondu) [{what}]
   à qui ai-je écrit hier ?
     => search_emails(folder='Sent', since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
-sent en: who did i (write to|email|mail|reply to|answer)
-sent en: who did i (write to|email|mail|reply to|answer) {what}
+sent en: who did i (write to|email|mail|reply to|answer) [{what}]
 sent fr: (qu' ai je|qu' est ce que j' ai|est ce que j' ai|ai je|j' ai) [bien|deja] (envoye|ecrit|repondu) {what}
   ai-je envoyé un mail à Bob ? => search_emails(folder='Sent', recipient='Bob')
   qu'ai-je envoyé la semaine dernière ?
     => search_emails(folder='Sent', since='2026-02-23T00:00:00+01:00', before='2026-03-02T00:00:00+01:00')
-sent en: (what did i|what have i|did i|have i) (send|sent|write|written|email|emailed|reply|replied|answer|answered) {what}
+sent en: what (did i|have i) (tell|ask|told|asked) {what}
+sent en: (what did i|what have i|did i|have i) [ever|already] (send|sent|write|written|email|emailed|reply|replied|answer
+    |answered) {what}
   did I send anything to Bob? => search_emails(folder='Sent', recipient='Bob')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #f2c9eef5
+# %% ../../nbs/agent/06_phrases.ipynb #2df52f8f
 read_table(r"""
 more fr: (la suite|suite|encore|plus|la page suivante|page suivante|montre la suite|montre en plus|montre m' en plus|voir plus
     |voir la suite|affiche la suite|les plus anciens|montre les plus anciens|plus anciens|les mails plus anciens)
@@ -670,7 +645,8 @@ sender en: (who sent it|who sent this|who wrote it|who wrote this|who is it from
   who sent this?
 again fr: [aussi] (a|pour) {who} [aussi]
 again en: [also] to {who} [too|as well|also]
-who fr: (qui est|c' est qui|[quelle est|c' est quoi] (l' adresse|l' adresse mail|l' adresse e mail) (de|d'|du)) {who}
+who fr: (qui est|qui c' est|c' est qui|[quelle est|c' est quoi] (l' adresse|l' adresse mail|l' adresse e mail) (de|d'
+    |du)) {who}
   quelle est l'adresse de Bob ?
 who en: (who is|who's|what is the [email] address of|what's the [email] address of|the [email] address of) {who}
 who en: [what is|what's] {who} [email|mail] address
@@ -720,21 +696,21 @@ did en: (any|is there any|is there) (news|mail|word|reply|answer|email|message) 
   any news from Bob? => search_emails(sender='Bob', limit=10)
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #16d0fc0c
+# %% ../../nbs/agent/06_phrases.ipynb #226f088a
 read_table(r"""
-read fr last: (qui m' a ecrit|qui est ce qui m' a ecrit|c' est qui qui m' a ecrit|qui a ecrit|qui ecrit) (en dernier|le dernier)
+find en: who (sent|emailed) [me] {what}
+read fr last: (qui m' a ecrit|qui est ce qui m' a ecrit|c' est qui qui m' a ecrit|qui a ecrit|qui ecrit) (en dernier
+    |le dernier)
   qui m'a écrit en dernier ? => list_emails(limit=1) → read_email(id='18')
 read en last: who (wrote|emailed|texted|mailed|contacted|wrote to) [me|to me] (last|most recently)
   who wrote to me last? => list_emails(limit=1) → read_email(id='18')
-show fr: (qui m' a ecrit|qui a ecrit|qu' ai je recu|qu' est ce que j' ai recu)
-  qui m'a écrit ? => list_emails()
 show fr: (qui m' a ecrit|qui a ecrit|qui m' ecrit|qu' ai je recu|qu' est ce que j' ai recu|j' ai recu quoi
-    |quoi de neuf) {what}
+    |quoi de neuf) [{what}]
+  qui m'a écrit ? => list_emails()
   qui m'a écrit aujourd'hui ? => list_emails(since='2026-03-03T00:00:00+01:00', before='2026-03-04T00:00:00+01:00')
-show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|what came in)
-  who wrote to me? => list_emails()
 show en: (who wrote me|who wrote to me|who wrote|who emailed me|what did i get|what did i receive|what came in
-    |what arrived) {what}
+    |what arrived) [{what}]
+  who wrote to me? => list_emails()
   who wrote to me yesterday? => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
 show fr: ((j' ai|t' as|tu as|on a) [recu] quoi (comme|en)|(qu' est ce que j' ai|qu' ai je) [recu] comme) {what}
   j'ai quoi comme mails non lus ? => list_emails(unread_only=True)
@@ -791,17 +767,15 @@ find en: <find> {what}
   find the invoice => search_emails(query='invoice')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #dd6aa016
+# %% ../../nbs/agent/06_phrases.ipynb #0a09500d
 read_table(r"""
-read fr: <read>
-read en: <read>
 read fr: (<read>|<show>) (le contenu|le texte) (de|du|d') {what}
-read fr: <read> {what}
+read fr: <read> [{what}]
   lis le deuxième => list_emails() → read_email(id='17')
   ouvre le dernier mail => list_emails(limit=1) → read_email(id='18')
   lis le mail de Carol => search_emails(sender='Carol', limit=10) → read_email(id='17')
   ouvre le plus ancien => list_emails(limit=100) → read_email(id='12')
-read en: <read> {what}
+read en: <read> [{what}]
   read the second one => list_emails() → read_email(id='17')
   open the latest email => list_emails(limit=1) → read_email(id='18')
   read Carol's mail => search_emails(sender='Carol', limit=10) → read_email(id='17')
@@ -819,7 +793,8 @@ show en: <show> {what}
   show unread mail => list_emails(unread_only=True)
   show the mails from yesterday
     => list_emails(since='2026-03-02T00:00:00+01:00', before='2026-03-03T00:00:00+01:00')
-show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|n' y a t il|y aurait|il y aurait|y aurait il|avons nous|t' as|tu as
+show fr: (j' ai|ai je|est ce que j' ai|y a t il|il y a|t' aurais|tu aurais|aurais tu|vous auriez|n' y a t il|y aurait
+    |il y aurait|y aurait il|avons nous|t' as|tu as
     |as tu|avez vous|vous avez|y a) [pas] [recu|eu] [du|des|de|d'|un] {what}
   ai-je reçu des mails de Carol ? => list_emails(sender='Carol')
 show en: (do i have|do you have|have you got|have i got|are there|is there|did i get|did i receive|i have) [any|some|a] {what}
@@ -834,7 +809,7 @@ name en: {what}
   inbox => list_emails(folder='INBOX')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #04dfb9ba
+# %% ../../nbs/agent/06_phrases.ipynb #39c5cbcf
 COURTESY = r"""
 bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et|and|puis|so|now|well|maintenant|gk|assistant
 |s' il te plait|s' il vous plait|stp|svp|please|merci de|veuillez|je te prie de|kindly|just
@@ -849,7 +824,9 @@ bonjour|bonsoir|salut|coucou|hello|hey|hi|dis donc|alors|ok|bon|bien|donc|euh|et
 |ouvrir|voir|trouver) )
 |how (?:do|can) i(?= (?:reply|answer|respond|write|send|forward|read|open|see|find) )
 |wesh|dear|mon petit|ma petite|ma chere|mon cher|mon chou|cherie?|darling|love|dude|bro|mate|man|frere|vas y(?= \S)|allez|tiens
-|ecoute|excuse moi|excusez moi|pardon|sorry|excuse me|je suis en galere|vite|quick|hurry up|oh|ah|ben|bah|hum
+|ecoute|excuse moi|excusez moi|pardon|sorry|excuse me|je suis en galere|vite|quick|hurry up|oh|ah|ben|bah|hum|hmm
+|(?:regarde[rz]?|verifie[rz]?|check|see|look) (?:si|s'|if|whether)
+|il me faut(?:drait)?(?! (?:un |un nouveau )?(?:dossier|repertoire))
 |c' est qui(?= qui m' a)|j' attends|waiting for|i'm (?:waiting for|expecting)|i am (?:waiting for|expecting)
 |i wanna|i'd love to|can we|could we|i want|let's|go ahead and|would you mind|what about|how about|et pour|qu' en est il de
 """
@@ -859,7 +836,7 @@ PLEASE_BACK = re.compile(
 )
 THANKS_BACK = re.compile(
     r" (?:il est arrive|est il arrive|has it (?:come|arrived)"
-    r"|merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein"
+    r"|then|alors|donc|merci|merci d' avance|merci beaucoup|thanks|thank you|thx|d' avance|d' accord|ok|gk|hein"
     r"|lol|mdr|haha|dear|love|mate|bro)$"
 )
 

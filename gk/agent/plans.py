@@ -241,7 +241,7 @@ def one(
         return unambiguous(job, wanted.sender, fitting) if purpose == "answer" else newest(fitting)
     return (yield from fetched(job, target, purpose))
 
-# %% ../../nbs/agent/10_plans.ipynb #060c775d
+# %% ../../nbs/agent/10_plans.ipynb #a8e60d81
 def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, Message, Item]:
     """The one mail, looked up in the mailbox."""
     wanted = target.wanted
@@ -249,8 +249,10 @@ def fetched(job: Job, target: Target, purpose: Purpose) -> Generator[ToolCall, M
         limit = 100 if target.head == "oldest" else 1 if target.noun and target.head == "newest" else None
         items = items_in(checked(job, (yield mail_call(wanted, limit))))
     else:
-        found = yield from find(job, wanted, 10)
-        items = found.items if purpose == "read" else usual(found.items, wanted)
+        found = yield from find(job, wanted, 100 if target.head == "oldest" else 10)
+        items = usual(found.items, wanted)
+        if purpose == "read":
+            items = items or found.items
         if purpose != "read" and found.items and (found.loose or not items):  # near, or in the junk folder: never on a guess
             raise which(job, items or found.items, "est-ce bien celui-ci ?", "is it this one?")
     if not items:

@@ -6,19 +6,20 @@
 __all__ = ['LANGUAGES', 'NEUTRAL', 'Reader', 'READERS', 'ONE_THING', 'ALL_THINGS', 'MAIL_LAST', 'HOMELY', 'POINTING', 'NOBODY',
            'PRONOUNS', 'A_MAIL', 'NO_NAME', 'AND_A_MAIL', 'LABELLED', 'THE_THING', 'A_FILE', 'A_PHOTO', 'INFINITIVE',
            'TELLING', 'ASKING', 'TO_MYSELF', 'SHORT_ANSWER', 'OPENING', 'INDEFINITE', 'NOT_MAIL', 'TWO', 'TEXT_BEGINS',
-           'ORDER', 'THEN', 'ASKED', 'ONLY', 'AND_NOW', 'JOINT', 'ORDERING', 'VERB', 'LOOKS', 'ON_ONE', 'LEADS',
-           'FOLLOWS', 'Scene', 'Request', 'Reading', 'reader', 'plain', 'settled', 'clear', 'changing', 'restoring',
-           'the_one', 'finding', 'names_mail', 'looking', 'naming', 'name_in', 'heard_from', 'reading_from',
-           'hearing_from', 'sent_to_me', 'written_to', 'asking_who', 'once_more', 'sent_by_me', 'summing_up_with',
-           'summing_up_about', 'making_folder', 'moving', 'addressed', 'replying', 'filled_in', 'writing', 'wish',
-           'telling', 'thanking', 'passed_on', 'forwarding', 'two_people', 'understand', 'wanted_of', 'narrowed',
+           'ASKED', 'ONLY', 'AND_NOW', 'JOINT', 'JOINTS', 'ORDERING', 'VERB', 'LOOKS', 'ON_ONE', 'LEADS', 'FOLLOWS',
+           'Scene', 'Request', 'Reading', 'reader', 'plain', 'settled', 'clear', 'changing', 'restoring', 'the_one',
+           'finding', 'names_mail', 'looking', 'naming', 'name_in', 'heard_from', 'reading_from', 'hearing_from',
+           'sent_to_me', 'written_to', 'asking_who', 'once_more', 'sent_by_me', 'summing_up_with', 'summing_up_about',
+           'making_folder', 'moving', 'addressed', 'replying', 'filled_in', 'writing', 'wish', 'says', 'telling',
+           'thanking', 'passed_on', 'forwarding', 'two_people', 'understand', 'wanted_of', 'narrowed', 'Orders',
            'follows', 'two_orders']
 
-# %% ../../nbs/agent/08_requests.ipynb #0ec69d84
+# %% ../../nbs/agent/08_requests.ipynb #61ab182f
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from .bodies import Dictated, Manner, compose_body, dictate
@@ -26,7 +27,7 @@ from .dates import Today
 from .model import Person, Situation, ToolCall
 from .people import match_people, name_length, name_words
 from .phrases import Row, candidates, family, without_courtesy
-from .targets import FOLDERS, NOUN, SPECIAL, Item, Target, Wanted, bare, folder_name, read_target
+from .targets import FOLDERS, NOUN, SPECIAL, Head, Item, Target, Wanted, bare, folder_name, read_target
 from .words import Language, Words, fold, language_of, read_words, word_set
 
 # %% ../../nbs/agent/08_requests.ipynb #084ea936
@@ -74,7 +75,7 @@ class Request:
     verbless: bool = False  # "Bob", "mes mails": after a question it may be the answer
     filled: Mapping[str, Any] = field(default_factory=dict)  # answers to questions that were asked
 
-# %% ../../nbs/agent/08_requests.ipynb #6993f027
+# %% ../../nbs/agent/08_requests.ipynb #f61ce6de
 LANGUAGES: tuple[Language, ...] = ("fr", "en")
 NEUTRAL = ("name", "yes", "no", "help", "hello")  # "2", "ok", "stop": the same in both languages
 
@@ -100,7 +101,8 @@ class Reading:
     def target(self, slot: str = "what") -> Target | None:
         """The mail that a slot points at; without it, everything if the row says so, or the one in front of us."""
         if slot not in self.slots:
-            return Target("everything" if "tout" in self.row.pattern.split() else "this")
+            many: Head = "these" if "les" in self.source.folded.split()[:2] else "this"  # "tu peux les archiver"
+            return Target("everything" if "tout" in self.row.pattern.split() else many)
         return read_target(self.slots[slot], self.scene.today, self.scene.people)
 
     def request(self, intent: str = "", **parts: Any) -> Request:
@@ -128,12 +130,14 @@ def plain(reading: Reading) -> Request:
     """Requests that are all said by their row."""
     return reading.request()
 
-# %% ../../nbs/agent/08_requests.ipynb #81dd6ce2
+# %% ../../nbs/agent/08_requests.ipynb #ddadb9e8
 def settled(target: Target | None, scene: Scene, loose: bool = False) -> Target | None:
     """The target with its left-over words put to use as search text, or None when that would be a guess."""
     if target is None or target.wanted.other or not target.wanted.rest:
         return target if target and clear(target) and not target.wanted.other else None
     wanted, rest = target.wanted, target.wanted.rest
+    if target.head in POINTING and not target.noun:
+        return None  # "it then": words after a pronoun are no search
     if target.noun and not wanted.sender and match_people(rest, scene.people).exact:
         return replace(target, wanted=replace(wanted, sender=rest, rest=""))
     if not (target.noun or loose):
@@ -367,13 +371,14 @@ def moving(reading: Reading) -> Request | None:
     name = "" if re.fullmatch(r"dossiers?|folders?|(?:un |a )?(?:autre|other|another)(?: dossier| folder)?", fold(name)) else name
     return reading.request(target=target, name=folder_name(name)) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #c3c112d9
+# %% ../../nbs/agent/08_requests.ipynb #1b40a993
 PRONOUNS = re.compile(
     r"(?:lui|leur|y|ca|it|him|her|them|back|celui ci|celui la|(?:l' ?)?(?:expediteur|auteur)|(?:the )?(?:sender|author))$"
 )
 A_MAIL = re.compile(
     r"(?:(?:un|une|le|a|an|the|mon|my) )?(?:(?:petit|nouveau|nouvel|court|rapide|new|quick|short|little|gentil) )*"
-    r"(?:mail|message|mot|e mail|email|courriel|note|line|lettre|sms|reponse|reply|brouillon|draft)?(?: rapide)?$"
+    r"(?:mail|message|mot|e mail|email|courriel|note|line|lettre|sms|reponse|reply|brouillon|draft)?"
+    r"(?: ?(?:rapide|poliment|gentiment|rapidement|brievement|vite|politely|nicely|quickly|kindly|briefly))?$"
 )
 NO_NAME = re.compile(
     r"(?:from|about|since|in|on|with|of|that|i|received|sent|older|before|after|de|du|des|d'|sur|recus?|envoyes?|avec)(?!\w)"
@@ -480,7 +485,7 @@ TELLING: tuple[tuple[Manner, re.Pattern[str]], ...] = (
     ("ask", re.compile(r" (?=(?:si|s'|quand|ou|comment|pourquoi|combien|quel|quelle|if|whether|when|where|how|why|what) )")),
 )
 
-# %% ../../nbs/agent/08_requests.ipynb #9ce1fa76
+# %% ../../nbs/agent/08_requests.ipynb #7e412b0c
 ASKING = re.compile(r"(?:demande|demandez|demander|ask)\b")
 
 
@@ -492,6 +497,13 @@ def wish(thing: str, language: Language) -> str:
 
 TO_MYSELF = re.compile(r"\w+ (?:me|moi|us|nous)\b")  # "tell me a joke" is no message
 SHORT_ANSWER = re.compile(r"(?:oui|non|ok|d' accord|merci|yes|no|sure|thanks|thank you)\b")
+
+
+def says(reading: Reading) -> bool:
+    """True for "say there is room": somebody's words, with no name to begin with."""
+    words = reading.slots["message"].text
+    known = match_people(words[: reading.scene.name_end(words)], reading.scene.people).exact
+    return reading.source.folded.startswith("say ") and bool(reading.scene.focus) and not known
 
 
 @reader("tell")
@@ -512,8 +524,8 @@ def telling(reading: Reading) -> Request | None:
         to, body = text[:end], compose_body(text[end:], "say", reading.language) if text[end:].strip() else ""
         if not lead and (other := re.fullmatch(r"(.{1,300}) (?:à|a|to) (.+)", text)):  # "dis merci à Bob"
             to, body = other[2], compose_body(other[1], "free", reading.language)
-        elif not lead and SHORT_ANSWER.match(said.folded):  # "dis oui", "say thanks"
-            dictated = Dictated(body=compose_body(text, "free", reading.language))
+        elif not lead and (SHORT_ANSWER.match(said.folded) or says(reading)):  # "dis oui", "say there is room"
+            dictated = Dictated(body=compose_body(re.sub(r"^that ", "", text), "say", reading.language))
             return reading.request("reply", target=Target("this"), dictated=dictated)
         if body and ASKING.match(reading.source.folded):
             body = wish(body.rstrip("."), reading.language)
@@ -580,27 +592,22 @@ def forwarding(reading: Reading) -> Request | None:
     target = settled(target, reading.scene, loose=True)
     return reading.request("forward", target=target, to=dictated.to, dictated=dictated) if target else None
 
-# %% ../../nbs/agent/08_requests.ipynb #debd7bba
+# %% ../../nbs/agent/08_requests.ipynb #d3c6262d
 TWO = re.compile(
     r"\w+ (?P<first>(?:\S+ ){1,3})(?:a|to) (?P<one>\S+(?: \S+)?) (?:et|and|puis|mais|but|then)"
     r" (?P<second>(?:\S+ ){1,3})(?:a|to) (?P<other>\S+)$"
 )
 TEXT_BEGINS = word_set("que qu' : that if si de d'")
-ORDER = rf"(?:{'|'.join(family(verb, language) for verb in ('delete', 'archive', 'forward', 'reply') for language in LANGUAGES)})"
-THEN = re.compile(rf"(?P<first>{ORDER} .+?) (?:et|and|puis|then|et puis|and then|et ensuite) (?P<second>{ORDER}(?: .+)?)$")
 
 
 def two_people(words: Words, scene: Scene) -> bool:
-    """True when one sentence has a text for each of two known people, or two orders about mail."""
-    short = without_courtesy(words)
-    if found := TWO.match(short.folded):
-        said = {*found["first"].split(), *found["second"].split()}
-        known = all(match_people(found[who], scene.people).exact for who in ("one", "other"))
-        return known and not said & TEXT_BEGINS
-    orders = THEN.match(short.folded)
-    return bool(orders) and not {*short.folded.split()} & TEXT_BEGINS
+    """True when one sentence has a text for each of two known people."""
+    found = TWO.match(without_courtesy(words).folded)
+    if not found or {*found["first"].split(), *found["second"].split()} & TEXT_BEGINS:
+        return False
+    return all(match_people(found[who], scene.people).exact for who in ("one", "other"))
 
-# %% ../../nbs/agent/08_requests.ipynb #f0eaf88a
+# %% ../../nbs/agent/08_requests.ipynb #069406c9
 ASKED = re.compile(
     r"(?:(?:bonjour|salut|hello|hi|hey|et|and|stp|svp|please) )*(?:est ce que )?(?:tu |vous )?"
     r"(?:peux|pouvez|pourrais|pourriez|veux|voulez|can you|could you|would you|will you)\b"
@@ -612,8 +619,12 @@ def understand(
     scene: Scene,
 ) -> Request | None:
     """The request, or None when it is not understood."""
-    found = _understand(text, scene)
-    return narrowed(found, read_words(text), scene) if found and found.verbless else found
+    words = read_words(text)
+    if (orders := two_orders(text, scene)) and not orders.certain:
+        return Request("two", language_of(words, "fr" if scene.situation.language.lower().startswith("fr") else "en"), text)
+    only = ONLY.match(words.folded)
+    found = _understand(words.cut_to_end(only.end() + 1) if only else text, scene)
+    return narrowed(found, words, scene) if found and found.verbless else found
 
 
 def _understand(text: str, scene: Scene) -> Request | None:
@@ -667,20 +678,31 @@ def narrowed(request: Request, words: Words, scene: Scene) -> Request:
     intent = "count" if listing.name == "count_emails" else request.intent
     return replace(request, intent=intent, target=replace(target, head="all", wanted=replace(known, **said)))
 
-# %% ../../nbs/agent/08_requests.ipynb #0d10cf06
+# %% ../../nbs/agent/08_requests.ipynb #266cf880
 JOINT = re.compile(r" (?:et puis|et ensuite|and then|puis|ensuite|then|et|and) (?:(?:aussi|also) )?(?=\S)")
-ORDERING = ("read", "show", "find", "reply", "write", "tell", "forward", "archive", "delete", "mark", "move", "summary", "make")
+JOINTS = 3  # that are looked at: more of them are no two orders
+ORDERING = ("read", "show", "find", "reply", "write", "tell", "forward", "archive", "delete", "mark", "move", "summary", "make",
+            "empty")  # fmt: skip
 VERB = re.compile(rf"(?:{'|'.join(family(verb, language) for verb in ORDERING for language in LANGUAGES)})(?!\S)")
 LOOKS = ("show", "find", "read", "news")
 ON_ONE = ("summary", "forward", "archive", "flag", "move", "junk", "restore")
 LEADS = (*LOOKS, *ON_ONE, "delete", "make_folder")
-FOLLOWS = (*LEADS, "reply", "write", "tell", "draft")
+FOLLOWS = (*LEADS, "reply", "write", "tell", "draft", "empty")
+
+
+@dataclass(frozen=True)
+class Orders:
+    """A sentence that asks for two things in turn."""
+
+    first: str
+    second: str
+    certain: bool  # it is clear what the second is about
 
 
 def follows(first: Request, second: Request, scene: Scene) -> bool:
     """True when it is certain what the second order is about, after the first."""
-    if first.intent == "make_folder" and second.intent != "move":
-        return False  # "un dossier Lire et répondre" is one name
+    if first.intent == "reply":
+        return False  # "réponds ok et supprime-le": perhaps the text
     head = second.target.head if second.target else None
     many = first.target is not None and first.target.many
     match head:
@@ -697,17 +719,20 @@ def follows(first: Request, second: Request, scene: Scene) -> bool:
     return head is not None or bool(second.to or second.name)
 
 
-def two_orders(text: str, scene: Scene) -> tuple[str, str] | None:
-    """One sentence that asks for two things in turn, as two; None for all else."""
+def two_orders(text: str, scene: Scene) -> Orders | None:
+    """One sentence that asks for two things in turn; None for all else."""
     words = without_courtesy(read_words(text))
-    for joint in JOINT.finditer(words.folded):
+    for joint in islice(JOINT.finditer(words.folded), JOINTS):
         if " : " in words.folded[: joint.end()] or not VERB.match(words.folded, joint.end()):
             continue
         parts = words.cut(0, joint.start()), words.cut_to_end(joint.end())
-        first, second = (understand(part, scene) for part in parts)
+        first, second = (_understand(part, scene) for part in parts)
         if not first or not second or first.verbless or second.verbless or " " not in parts[0]:
             continue
-        plain = first.intent in LEADS and second.intent in FOLLOWS and not first.dictated.body
-        if plain and follows(first, second, scene):
-            return parts
+        if first.intent == "make_folder" and second.intent != "move":
+            continue  # "un dossier Lire et répondre" is one name
+        answer = first.intent == "reply" and second.intent in (*ON_ONE, "delete") and not {*words.folded.split()} & TEXT_BEGINS
+        told = first.intent == "forward" and second.intent in ("reply", "tell")  # the words that go with it
+        if answer or (first.intent in LEADS and second.intent in FOLLOWS and not first.dictated.body and not told):
+            return Orders(*parts, follows(first, second, scene))
     return None

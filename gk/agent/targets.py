@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FOLDERS', 'THING', 'LETTER', 'NOUN', 'FILE', 'BYTES', 'MARKS', 'SEVERAL', 'COUNTED', 'OPENINGS', 'RELATIVE',
-           'RELATIVE_BARE', 'SPECIAL', 'ARTICLES', 'DATE_LEAD', 'QUOTES', 'PARTICLES', 'Handler', 'CONTENT', 'Head',
-           'ONE', 'ORDINAL', 'THE', 'NUMBERED', 'MORE', 'FROM', 'OF_LIST', 'HOW_MANY', 'PLACES', 'POINTERS', 'HEADS',
-           'POSSESSIVE', 'NAME_S', 'PRONOUN', 'PRONOUNS', 'LONGEST', 'POSSESSION', 'RANGE', 'Wanted', 'folder_name',
-           'Reader', 'by_whom', 'dated', 'starts', 'read_wanted', 'bare', 'Target', 'read_target', 'Item',
-           'read_person', 'read_item', 'fits', 'newest']
+           'RELATIVE_BARE', 'SENT_ME', 'SPECIAL', 'ARTICLES', 'DATE_LEAD', 'QUOTES', 'PARTICLES', 'Handler', 'CONTENT',
+           'Head', 'ONE', 'ORDINAL', 'THE', 'NUMBERED', 'MORE', 'FROM', 'OF_LIST', 'HOW_MANY', 'PLACES', 'POINTERS',
+           'HEADS', 'POSSESSIVE', 'NAME_S', 'PRONOUN', 'PRONOUNS', 'LONGEST', 'POSSESSION', 'RANGE', 'Wanted',
+           'folder_name', 'Reader', 'by_whom', 'dated', 'starts', 'read_wanted', 'bare', 'Target', 'read_target',
+           'Item', 'read_person', 'read_item', 'fits', 'newest']
 
 # %% ../../nbs/agent/05_targets.ipynb #97fd0925
 import re
@@ -52,8 +52,9 @@ class Wanted:
         """True when nothing but a date or "unread" narrows it: "everything older than two weeks"."""
         return self.narrows and not (self.sender or self.recipient or self.subject or self.query or self.attachment)
 
-# %% ../../nbs/agent/05_targets.ipynb #cac37aa9
+# %% ../../nbs/agent/05_targets.ipynb #17a88b63
 FOLDERS: dict[str, str] = {
+    "mailbox": "INBOX", "boite mail": "INBOX",
     "boite de reception": "INBOX", "boite d' arrivee": "INBOX", "inbox": "INBOX", "reception": "INBOX",
     "courrier entrant": "INBOX",
     "corbeille": "Trash", "poubelle": "Trash", "supprime": "Trash", "supprimes": "Trash",
@@ -85,7 +86,7 @@ def _compiled(ends: str, *rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[
     joined = ((name, re.sub(r"\n *", "", pattern)) for name, pattern in rows)
     return tuple((name, re.compile(f"(?:{pattern}){ends}")) for name, pattern in joined)
 
-# %% ../../nbs/agent/05_targets.ipynb #b23d8d03
+# %% ../../nbs/agent/05_targets.ipynb #a581fb43
 BYTES = r"(?:[kmg][ob]|octets|bytes|megas?|k|m)\b"
 MARKS = _compiled(
     r"(?![\w'])",
@@ -106,7 +107,7 @@ MARKS = _compiled(
     ("other", r"sauf|excepte|hormis|except(?: for)?|excluding|but not|not from|other than|autres? que|qui ne viennent pas"),
     ("in_subject", r"(?:dans|in) (?:les |l' |le |the )?(?:objets?|sujets?|titres?|subjects?|titles?)(?: lines?)?"),
     ("sent", r"(?:ce )?que j' ai (?:envoye|ecrit)e?s?|envoyes? par moi|sent by me"),
-    ("sent", r"(?:that |what )?i(?: have)? (?:sent|wrote|written)"),
+    ("sent", r"(?:that |what )?i(?: have)? (?:sent|wrote|written)|did i (?:send|write)|ai je (?:envoye|ecrit)e?s?"),
     ("noise", NOUN),
     ("noise", rf"(?:dans|in) (?:tous |toute |all )?(?:mes|les|mon|ma|my|the) {NOUN}"),
     ("noise", r"le|la|l'|les|des|du|de|un|une|mes|mon|moi|me|tous|toutes|tout|ce|ces|ou|et|aussi|encore|dans|dedans|ici"),
@@ -120,7 +121,7 @@ MARKS = _compiled(
     ("noise", r"i have|i got|i' ve|do i have|have i got|are there|that (?:are|were|is)|which (?:are|were)|are|is"),
     ("noise", r"anything|something|stuff|quelque chose|qqch|qqc|des choses|pour moi|for me|dans ma boite(?: mail)?"),
     ("noise", r"en cours|pas finis|non termines|a finir|qui restent?|restants?|left|remaining|still"),
-    ("noise", r"unfinished|in progress|have|for me"),
+    ("noise", r"unfinished|in progress|have|for me|recently|lately|recemment|dernierement"),
     ("noise", r"svp|stp|s' il te plait|s' il vous plait|please|thanks"),
 )  # fmt: skip
 SEVERAL = "|".join(word for word in COUNTS if word not in ("un", "une", "one"))
@@ -131,7 +132,7 @@ COUNTED = re.compile(
     r")(?![\w'])"
 )
 
-# %% ../../nbs/agent/05_targets.ipynb #b8555e8b
+# %% ../../nbs/agent/05_targets.ipynb #e4ecd288
 OPENINGS = _compiled(
     r"(?= )",
     ("sender", r"""de la part d(?:e|u|es|')|(?:qui )?(?:envoyes?|ecrits?|recus?|adresses?|expedies?) (?:par|de|d')
@@ -162,6 +163,9 @@ RELATIVE = re.compile(  # "que Bob m'a envoyés", "that Bob sent me"
 RELATIVE_BARE = re.compile(  # "Bob sent me", "did Bob send me": only after a known name
     r"(?:did )?(?P<who>[^ ']+(?: [^ ']+)?) (?:has |have )?(?:sent|wrote|emailed|send|write|email)(?: to)?(?: me| us)?(?![\w'])"
 )
+SENT_ME = re.compile(  # "Zoe has sent me": anybody
+    r"(?!(?:i|did|has|have|you|was|were|who) )(?P<who>[^ ']+) (?:has |have )?(?:sent|wrote|emailed)(?: to)? (?:me|us)(?![\w'])"
+)
 SPECIAL = re.compile(
     r"(?:(?:dans|de|du|des|d'|in|from|of) )?(?:le |la |les |l' |mon |ma |mes |the |my )?(?:dossier )?"
     rf"(?P<folder>{'|'.join(sorted(FOLDERS, key=len, reverse=True))})(?: folder)?(?![\w'@])"
@@ -184,14 +188,16 @@ class Reader:
     position: int = 0
     days: bool = False  # "le 5" is a date, because a noun stands before it
 
-# %% ../../nbs/agent/05_targets.ipynb #0274236b
+# %% ../../nbs/agent/05_targets.ipynb #8b8759f3
 def by_whom(reader: Reader, position: int) -> Iterator[tuple[str, int, Any]]:
     """A clause that says who sent it."""
     text = reader.words.folded
     if (clause := RELATIVE.match(text, position)) and (clause["fr"] or clause["en"]) not in ("i", "je"):
         yield "by", clause.end(), reader.words.cut(*clause.span("fr" if clause["fr"] else "en"))
     bare_one = RELATIVE_BARE.match(text, position)
-    if bare_one and match_people(bare_one["who"], reader.people).exact:
+    if not bare_one or not match_people(bare_one["who"], reader.people).exact:
+        bare_one = SENT_ME.match(text, position)
+    if bare_one:
         yield "by", bare_one.end(), reader.words.cut(*bare_one.span("who"))
 
 
@@ -272,7 +278,7 @@ def read_wanted(
         reader.found["subject"], rest = " ".join(filter(None, (reader.found.pop("query", ""), rest))).strip(QUOTES), ""
     return Wanted(**reader.found, rest=rest)
 
-# %% ../../nbs/agent/05_targets.ipynb #11d8a6e1
+# %% ../../nbs/agent/05_targets.ipynb #1da02196
 Handler = Callable[[Reader, Words, Words], None]  # reader, the content of an opening, and both together
 
 
@@ -285,7 +291,7 @@ def _mark(reader: Reader, kind: str, value: Any) -> None:
     elif kind == "sent":
         reader.found["folder"] = "Sent"
     elif kind == "by":
-        reader.found["sender"] = value
+        reader.found["sender"] = re.sub(r"^(?:la|le|les|the) ", "", value, flags=re.IGNORECASE)
     elif kind != "noise":
         reader.found[kind] = value
 
