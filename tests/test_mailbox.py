@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from storage_worker import prepare
 
 from gk.core.database import Database
-from gk.mail import mailbox, maildir
+from gk.mail import entries, mailbox, maildir
 from gk.mail.folders import check_name, parents
 from gk.mail.mailbox import (
     BadName,
@@ -195,6 +195,19 @@ async def test_an_older_view_is_not_disturbed_by_changes(mailboxes):
     await mailboxes.ingest.append(inbox.id, mail(9))
     assert [tuple(entry) for entry in old.entries] == before and old.uids == [1, 2, 3]
     assert (await mailboxes.views.get(inbox.id)).uids == [1, 3, 4]
+
+
+async def test_many_who_ask_for_a_mailbox_at_once_read_it_once(mailboxes, monkeypatch):
+    """After a restart: twenty devices, one large mailbox."""
+    inbox = await mailboxes.folders.get(1, "INBOX")
+    await mailboxes.ingest.append(inbox.id, mail())
+    reads, refresh = [], entries.refresh
+    monkeypatch.setattr(entries, "refresh", lambda *given: reads.append(1) or refresh(*given))
+    views = entries.Views(mailboxes.storage)
+    found = await asyncio.gather(*(views.get(inbox.id) for _ in range(20)))
+    assert len(reads) == 1 and all(view is found[0] for view in found)
+    await mailboxes.ingest.append(inbox.id, mail(2))
+    assert (await views.get(inbox.id)).uids == [1, 2]
 
 
 async def test_rfc7162_changes_since_a_modification_sequence(mailboxes):

@@ -6,10 +6,10 @@
 __all__ = ['ENTRY', 'MAX_KEYWORDS', 'MAX_KEYWORD', 'VIEW_ENTRIES', 'SLICE', 'FOLLOW', 'Rows', 'Entry', 'entries', 'some', 'Place',
            'arrive', 'next_id', 'NewMessage', 'enter', 'View', 'merge', 'refresh', 'check_keywords', 'changed_flags',
            'store', 'expunge', 'remove_later', 'copy_rows', 'move_rows', 'MessageGone', 'read_files', 'filenames_of',
-           'look_for', 'Changes', 'changes_since', 'rendered', 'locate', 'claim', 'Views', 'Bodies', 'plan_renames',
-           'note_renames', 'Renames', 'link_files', 'transfer', 'Entries', 'Transfers']
+           'look_for', 'Changes', 'changes_since', 'rendered', 'locate', 'claim', 'remember', 'Views', 'Bodies',
+           'plan_renames', 'note_renames', 'Renames', 'link_files', 'transfer', 'Entries', 'Transfers']
 
-# %% ../../nbs/mail/08_entries.ipynb #08c4c9c2
+# %% ../../nbs/mail/08_entries.ipynb #e86ca540
 import asyncio
 import contextlib
 import sqlite3
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from ..core.database import Reader, Transaction, storage_error
 from . import maildir
@@ -437,40 +438,54 @@ def claim(
     tx.driver.execute(query, (upto, mailbox_id, upto))
     return first
 
-# %% ../../nbs/mail/08_entries.ipynb #220972b6
+# %% ../../nbs/mail/08_entries.ipynb #99c3cc6d
 VIEW_ENTRIES = 200_000  # entries of all views kept in memory
 
 
+def remember(
+    views: "OrderedDict[int, View]",  # by mailbox, the least used ones first
+    view: View,
+) -> View:
+    "Keep a view, unless a newer one came first; forget the least used ones"
+    known = views.get(view.mailbox.id)
+    if known is None or known.mailbox.highest_modseq <= view.mailbox.highest_modseq:
+        views[view.mailbox.id] = view
+    views.move_to_end(view.mailbox.id)
+    held = sum(len(kept.entries) for kept in views.values())
+    while held > VIEW_ENTRIES and len(views) > 1:
+        held -= len(views.popitem(last=False)[1].entries)
+    return view
+
+# %% ../../nbs/mail/08_entries.ipynb #0523a0d2
 class Views:
     "Mailboxes as they are now, kept in memory and checked against the database at every look"
 
     def __init__(self, storage: Storage) -> None:
         self.database = storage.database
         self._kept: OrderedDict[int, View] = OrderedDict()
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, mailbox_id: int) -> View:
         "The mailbox now; raises MailboxNotFound"
-        old = self._kept.get(mailbox_id)
         try:
-            if old is not None and self.database.read_now(lambda reader: by_id(reader, mailbox_id)) == old.mailbox:
-                self._kept.move_to_end(mailbox_id)
-                return old
-            new = await self.database.read(lambda reader: refresh(reader, mailbox_id, old))
+            if current := self._current(mailbox_id):
+                return current
+            async with self._turns.setdefault(mailbox_id, asyncio.Lock()):
+                if current := self._current(mailbox_id):
+                    return current
+                old = self._kept.get(mailbox_id)
+                return remember(self._kept, await self.database.read(lambda reader: refresh(reader, mailbox_id, old)))
         except MailboxNotFound:
             self._kept.pop(mailbox_id, None)
             raise
-        return self._keep(new)
 
-    def _keep(self, view: View) -> View:
-        "Remember a view, unless a newer one came first; forget the least used ones"
-        known = self._kept.get(view.mailbox.id)
-        if known is None or known.mailbox.highest_modseq <= view.mailbox.highest_modseq:
-            self._kept[view.mailbox.id] = view
-        self._kept.move_to_end(view.mailbox.id)
-        held = sum(len(kept.entries) for kept in self._kept.values())
-        while held > VIEW_ENTRIES and len(self._kept) > 1:
-            held -= len(self._kept.popitem(last=False)[1].entries)
-        return view
+    def _current(self, mailbox_id: int) -> View | None:
+        "What is remembered, if it is still so; raises MailboxNotFound"
+        kept = self._kept.get(mailbox_id)
+        if kept is None or self.database.read_now(lambda reader: by_id(reader, mailbox_id)) != kept.mailbox:
+            return None
+        self._kept.move_to_end(mailbox_id)
+        return kept
 
     async def changes(self, mailbox_id: int, since_modseq: int, known: Iterable[int]) -> Changes:
         "Entries changed and UIDs gone since then, of those the asker knows; raises MailboxNotFound"
