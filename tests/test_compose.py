@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from gk.accounts.address import Address, AddressError
 from gk.mail.compose import Attachment, ComposeError, Correspondent, Draft, HeaderInjection, build, new_message_id
+from gk.mail.content import attachments, decode_body, text_of
 from gk.mail.digest import digest
 from gk.mail.dsn import Failure, bounce
 from gk.mail.headers import parse_addresses
-from gk.mail.mime import Message, attachments, decode_body, filename_of, parse, text_of
+from gk.mail.mime import Message, filename_of, parse
 from gk.mail.reply import Original, forward, original_of, reply, reply_recipients, reply_subject
 
 NOON = datetime(2024, 1, 5, 12, 0, tzinfo=UTC)

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gk.mail import headers, mime
+from gk.mail import content, headers, mime
+from gk.mail.content import attachments, decode, decode_body, html_of, text_of
 from gk.mail.digest import digest, normalise, search_text
 from gk.mail.headers import (
     Bounds,
@@ -34,19 +35,7 @@ from gk.mail.headers import (
     unfold,
 )
 from gk.mail.html import depth, sanitise, to_text
-from gk.mail.mime import (
-    Message,
-    attachments,
-    content_type,
-    decode,
-    decode_body,
-    filename_of,
-    has_bare_newlines,
-    html_of,
-    parse,
-    text_of,
-    with_crlf,
-)
+from gk.mail.mime import Message, content_type, filename_of, has_bare_newlines, parse, with_crlf
 from gk.mail.structure import load_rows, part_rows, section, structures
 
 MULTIPART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
@@ -472,11 +461,11 @@ def test_what_the_standard_library_writes_is_read(subject: str, body: str) -> No
 @given(st.binary(max_size=200), st.integers(1, 90))
 def test_transfer_encodings_in_steps_say_the_same(data: bytes, step: int) -> None:
     encoded = base64.encodebytes(data).replace(b"\n", b"\r\n")
-    assert b"".join(mime._from_base64(mime.steps(encoded, step=step))) == data
+    assert b"".join(content._from_base64(mime.steps(encoded, step=step))) == data
     quoted = binascii.b2a_qp(data)
-    assert b"".join(mime._from_quoted_printable(mime.steps(quoted, step=step))) == binascii.a2b_qp(quoted)
+    assert b"".join(content._from_quoted_printable(mime.steps(quoted, step=step))) == binascii.a2b_qp(quoted)
     uu = b"begin 644 x\n" + b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45)) + b"`\nend\n"
-    assert b"".join(mime._from_uuencode(mime.steps(uu, step=step))) == data
+    assert b"".join(content._from_uuencode(mime.steps(uu, step=step))) == data
 
 
 @settings(max_examples=200, deadline=None)
@@ -512,7 +501,7 @@ def test_4_mb_of_random_octets_are_decoded_in_steps(encoding: str, monkeypatch: 
     uu = b"begin 644 x\n" + b"".join(binascii.b2a_uu(raw[at : at + 45]) for at in range(0, len(raw), 45)) + b"end\n"
     body = {"base64": base64.encodebytes(raw), "quoted-printable": binascii.b2a_qp(raw, istext=False), "x-uuencode": uu}[encoding]
     message = parse(b"Content-Type: a/b\nContent-Transfer-Encoding: " + encoding.encode() + b"\n\n" + body)
-    monkeypatch.setattr(mime, "binascii", Spy())
+    monkeypatch.setattr(content, "binascii", Spy())
     assert decode_body(message, message.parts[0]) == raw
     assert max(given) <= 524_288  # octets: about two milliseconds
 

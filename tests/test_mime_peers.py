@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from dovecot import PASSWORD, USER, Dovecot, program
 
+from gk.mail.content import decode_body
 from gk.mail.digest import digest
-from gk.mail.mime import decode_body, filename_of, parse, with_crlf
+from gk.mail.mime import filename_of, parse, with_crlf
 from gk.mail.structure import load_rows, section
 
 HEAD = """From: "Léa M." <lea@example.test>

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SLICE', 'SNIPPET', 'normalise', 'search_text', 'snippet_of', 'Digest', 'digest']
 
-# %% ../../nbs/mail/04_digest.ipynb #d77a67f5
+# %% ../../nbs/mail/04_digest.ipynb #ded07669
 import json
 import re
 import unicodedata
@@ -14,19 +14,10 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+from .content import decode, text_of
 from .headers import DEFAULT_BOUNDS, Bounds, decode_header, parse_date, parse_ids, people
 from .html import to_text
-from gk.mail.mime import (
-    Message,
-    decode,
-    encoding_of,
-    filename_of,
-    has_bare_newlines,
-    is_attachment,
-    parse,
-    text_of,
-    with_crlf,
-)
+from .mime import Message, encoding_of, filename_of, has_bare_newlines, is_attachment, parse, with_crlf
 from .structure import Row, dump_rows, envelope, mailboxes_of, part_rows, structures
 
 # %% ../../nbs/mail/04_digest.ipynb #ba6e71a9

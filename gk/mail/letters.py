@@ -9,7 +9,7 @@ __all__ = ['Recipient', 'Text', 'Subject', 'MAX_SUBJECT', 'MAX_TEXT', 'MAX_PEOPL
            'rows_of', 'summaries', 'page_at', 'listed', 'page_of', 'thread_numbers', 'written_to', 'wrote', 'opened',
            'letter_text']
 
-# %% ../../nbs/mail/13_letters.ipynb #6239e300
+# %% ../../nbs/mail/13_letters.ipynb #8cf1762c
 import json
 import re
 import sqlite3
@@ -24,9 +24,10 @@ from ..accounts.address import Address
 from ..core.database import Reader
 from ..core.sentences import whole_text
 from .compose import Correspondent, checked
+from .content import UUENCODE, decode_body, text_of, text_parts
 from .folders import Mailbox
 from .maildir import Flag
-from .mime import UUENCODE, Message, decode_body, shown_name, text_of, text_parts
+from .mime import Message, shown_name
 from .structure import load_rows
 
 # %% ../../nbs/mail/13_letters.ipynb #b88bc741

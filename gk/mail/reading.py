@@ -7,7 +7,7 @@ __all__ = ['MAX_EMBEDDED', 'unix', 'limited', 'placed', 'search_emails', 'list_e
            'thread', 'attachment', 'shown_html', 'html', 'folder_of', 'list_folders', 'count_emails', 'correspondents',
            'recent_people']
 
-# %% ../../nbs/mail/16_reading.ipynb #598ca7f1
+# %% ../../nbs/mail/16_reading.ipynb #0b17a894
 import asyncio
 import contextlib
 import math
@@ -17,12 +17,13 @@ from datetime import datetime
 
 from . import folders, letters
 from .compose import Attachment
+from .content import decode_body, html_of
 from .desk import Desk, box_of, source, special, texts, worked
 from .errors import Invalid, NotFound, no_message
 from .folders import Mailbox
 from .html import Safe, sanitise
 from .letters import Email, Folder, Page, Person, Place, Summary, number_of, place_of
-from .mime import Message, content_id_of, decode_body, html_of, parse
+from .mime import Message, content_id_of, parse
 from .search import Query
 
 # %% ../../nbs/mail/16_reading.ipynb #5d4909ce

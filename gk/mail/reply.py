@@ -7,7 +7,7 @@ __all__ = ['People', 'Recipients', 'MAX_QUOTED', 'MAX_REFERENCES', 'MAX_REFERENC
            'correspondents', 'reply_recipients', 'guessed_language', 'quotation', 'reply_subject', 'forward_subject',
            'references_of', 'reply', 'forward']
 
-# %% ../../nbs/mail/05a_reply.ipynb #be94b210
+# %% ../../nbs/mail/05a_reply.ipynb #b1ac3fea
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +17,9 @@ from urllib.parse import unquote
 
 from ..accounts.address import Address, AddressError
 from .compose import Attachment, ComposeError, Correspondent, Draft, known_id, without_controls
+from .content import attachments, decode_body, text_of
 from .headers import Moment, parse_date, parse_ids, parse_mailboxes, people
-from .mime import Message, attachments, decode_body, filename_of, shown_name, text_of
+from .mime import Message, filename_of, shown_name
 
 # %% ../../nbs/mail/05a_reply.ipynb #97e9e719
 People = tuple[tuple[str, str], ...]  # (name, address)
