@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import random
@@ -75,6 +76,23 @@ def reserve(count: int) -> list[socket.socket]:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind: two of us never share one
             held.append(ours)
     return held
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """`mounted("size=4m")` is a file system in memory, a real one: small, or `ro`. Skipped without the right to mount."""
+    with contextlib.ExitStack() as stack:
+
+        def mount(options: str) -> Path:
+            folder = tmp_path / "disk"
+            folder.mkdir()
+            command = ["mount", "-t", "tmpfs", "-o", options, "gk", folder]
+            if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+                pytest.skip("a file system of one's own needs the right to mount one")
+            stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
+            return folder
+
+        yield mount
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import signal
 import sqlite3
 import subprocess
@@ -158,15 +157,8 @@ async def test_a_full_disk_reaches_every_waiter_and_the_writer_works_again(datab
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "gk", folder]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system needs the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def small_disk(mounted):
+    return mounted("size=4m")
 
 
 async def test_a_disk_that_is_really_full_and_then_is_not(small_disk):

@@ -17,7 +17,6 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,16 +217,10 @@ def test_an_unwritable_folder_is_named(gk_serve):
     assert list(server.data.iterdir()) == []
 
 
-def test_a_read_only_file_system_is_named(gk_serve):
+def test_a_read_only_file_system_is_named(gk_serve, mounted):
     server = gk_serve(ready=False)
-    server.data.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "gk", server.data]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a read-only file system needs the right to mount one")
-    try:
-        said = refused(server)
-    finally:
-        subprocess.run(["umount", "-l", server.data], capture_output=True)
+    server.data = mounted("ro")
+    said = refused(server)
     assert str(server.data) in said and "Read-only" in said
 
 
@@ -553,15 +546,8 @@ def test_a_log_that_cannot_be_written_stops_no_mail(gk_serve):
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "gk", folder]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system needs the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def small_disk(mounted):
+    return mounted("size=12m")
 
 
 def fill(folder: Path, leave: int = 0) -> Path:

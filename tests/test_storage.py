@@ -139,15 +139,8 @@ async def test_failing_transaction_takes_its_files_back(office):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 12 MB of our own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True)
-    if made.returncode:
-        pytest.skip("only root can mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def small_disk(mounted):
+    return mounted("size=12m")
 
 
 async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(small_disk):

@@ -12,7 +12,6 @@ from web_office import ALICE, BOB, Client, Site, web_office
 import gk.web.chat
 from gk.agent.conversation import begin
 from gk.agent.model import Chunk
-from gk.core.database import StorageFull
 
 CLAIRE = "claire@example.test"
 
@@ -195,20 +194,6 @@ async def test_rfc8259_half_of_a_surrogate_pair_on_a_card_is_refused(site, field
         await socket.send(type="decide", approval=id, approved=True, fields=fields)
         assert "could not be understood" in (await socket.until(type="refused"))["html"]
     assert await sent(site) == 0
-
-
-async def test_a_full_disk_is_named_to_whoever_asked(site, monkeypatch):
-    client = await site.client(ALICE)
-    conversation = await client.conversation()
-
-    async def full(*_args, **_more):
-        raise StorageFull("the disk of the data folder is full")
-
-    async with client.socket(conversation) as socket:
-        await socket.until(type="ready")
-        monkeypatch.setattr(site.office.conversations.database, "write", full)
-        await socket.send(type="say", text="help")
-        assert "disk" in (await socket.until(type="refused"))["html"]
 
 
 class Endless:

@@ -15,6 +15,7 @@ from web_office import ALICE, BOB, PASSWORD, Site, web_office
 
 from gk.agent.model import ScriptedModel, ToolCall
 from gk.core.config import WebSettings
+from gk.core.database import StorageFull
 from gk.web import chat
 from gk.web.listener import MESSAGE_OCTETS
 from gk.web.pages import ACTIONS
@@ -698,15 +699,18 @@ async def test_rfc8259_half_of_a_surrogate_pair_on_a_socket_is_refused(site):
     assert await site.office.conversations.after(conversation, 0) == []
 
 
-async def test_a_full_disk_is_told_to_whoever_asked(site, monkeypatch):
+@pytest.mark.parametrize(("error", "said"), [
+    (StorageFull("the disk of the data folder is full"), "disk"), (OSError("no space left"), "does not answer"),
+])  # fmt: skip
+async def test_a_full_disk_is_told_to_whoever_asked(site, monkeypatch, error, said):
     client = await site.client(ALICE)
     conversation = await client.conversation()
 
     async def full(*_args, **_more):
-        raise OSError("no space left")
+        raise error
 
     async with client.socket(conversation) as socket:
         await socket.until(type="ready")
         monkeypatch.setattr(site.office.conversations.database, "write", full)
-        await socket.send(type="say", text="aide")
-        assert "does not answer" in (await socket.until(type="refused"))["html"]
+        await socket.send(type="say", text="help")
+        assert said in (await socket.until(type="refused"))["html"]
