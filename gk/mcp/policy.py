@@ -525,7 +525,7 @@ def address_taint(
             warnings.append(note("homonym", name=facts.names[key], address=key, known=others))
     return warnings
 
-# %% ../../nbs/mcp/00_policy.ipynb #61c83e60
+# %% ../../nbs/mcp/00_policy.ipynb #10383dc7
 _USES: dict[str, frozenset[str]] = {
     "\\Inbox": _set("inbox reception"),
     "\\Archive": _set("archive archives archiver archivez"),
@@ -549,16 +549,6 @@ def id_taint(
     return [note("unknown_id", name=i[:40]) for i in effect.ids if i not in shown and i not in said]
 
 
-# What the person calls an argument that holds text.
-_TEXTS = {
-    "body": ("le texte", "the text"),
-    "subject": ("l’objet", "the subject"),
-    "folder": ("le nom du dossier", "the name of the folder"),
-    "name": ("le nom du dossier", "the name of the folder"),
-    "flag": ("la marque", "the flag"),
-}
-
-
 def text_taint(
     effect: Effect,
     facts: Facts,
@@ -575,6 +565,15 @@ def text_taint(
         if not by_use and not typed(text, context.words):
             warnings.append(note("text", name=_TEXTS.get(name, name)))
     return warnings
+
+# %% ../../nbs/mcp/00_policy.ipynb #9ba25b7c
+_TEXTS = {  # argument → in French and English
+    "body": ("le texte", "the text"),
+    "subject": ("l’objet", "the subject"),
+    "folder": ("le nom du dossier", "the name of the folder"),
+    "name": ("le nom du dossier", "the name of the folder"),
+    "flag": ("la marque", "the flag"),
+}
 
 # %% ../../nbs/mcp/00_policy.ipynb #c2035b56
 _RECENT = 3  # of the person's messages: a request, and answers to questions about it

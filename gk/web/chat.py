@@ -38,14 +38,14 @@ from .turns import Drawing, as_turns
 
 log = structlog.get_logger("gk.web.chat")
 
-# %% ../../nbs/web/09_chat.ipynb #8db244d2
+# %% ../../nbs/web/09_chat.ipynb #cfbae72c
 GRACE_SECONDS = 0.5  # how long a new request waits for the end of the one before
 
 
 class Busy(Exception):
     """The previous request of this conversation is not finished."""
 
-
+# %% ../../nbs/web/09_chat.ipynb #39c90b8c
 class Watchers:
     """Who wants to see events that are not stored: pieces of an answer on its way, and why a request was not begun."""
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'HEADER_SECONDS', 'HEADER_OCTETS', 'SLICE_OCTETS', 'PIPELINED', 'BODY_SECONDS', 'BODY_RATE', 'IDLE_SECONDS',
            'PING_SECONDS', 'MESSAGE_OCTETS', 'FULL_SECONDS', 'address_of', 'Due', 'room', 'Admission', 'refusal',
-           'close_with', 'late', 'too_much', 'HttpConnection', 'SocketConnection', 'WebServer']
+           'close_with', 'admit', 'late', 'too_much', 'HttpConnection', 'SocketConnection', 'WebServer']
 
 # %% ../../nbs/web/11_listener.ipynb #a499c987
 import asyncio
@@ -109,7 +109,7 @@ class Admission:
         """Gives a place back."""
         self.caps.release(address)
 
-# %% ../../nbs/web/11_listener.ipynb #abd06f61
+# %% ../../nbs/web/11_listener.ipynb #eac85315
 def refusal(status: str, words: str) -> bytes:
     """A whole answer, for what never became a request (RFC 9112 §2.1)."""
     head = f"content-type: text/plain\r\ncontent-length: {len(words) + 1}\r\nconnection: close"
@@ -123,6 +123,16 @@ def close_with(connection: "HttpConnection", status: str, words: str) -> None:
     if cycle is None or cycle.response_complete or not cycle.response_started:
         connection.transport.write(refusal(status, words))
     connection.transport.close()
+
+
+def admit(connection: "HttpConnection") -> bool:
+    """A place in the caps, and the clock for the first header; without a place it is told so and closed."""
+    admitted = connection.door.enter(address_of(connection))
+    if admitted:
+        connection.due.begin("header")
+    else:
+        close_with(connection, "503 Service Unavailable", "Too many connections.")
+    return admitted
 
 
 def late(connection: "HttpConnection") -> None:
@@ -141,7 +151,7 @@ def too_much(connection: "HttpConnection") -> bool:
         connection.transport.close()
     return connection.transport.is_closing()
 
-# %% ../../nbs/web/11_listener.ipynb #dc4934a9
+# %% ../../nbs/web/11_listener.ipynb #05b51a7a
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's HTTP, with a place in the caps and a deadline for what the client owes us."""
 
@@ -153,11 +163,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.admitted = self.door.enter(address_of(self))
-        if self.admitted:
-            self.due.begin("header")
-        else:
-            close_with(self, "503 Service Unavailable", "Too many connections.")
+        self.admitted = admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.due.begin("")

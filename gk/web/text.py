@@ -77,7 +77,7 @@ _FRAME = {
     "no_ticket": ("A valid ticket is needed: sign in again.", f"Il faut un ticket valable{_N}: reconnectez-vous."),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #396b62e5
+# %% ../../nbs/web/00_text.ipynb #38ac9d45
 _MAIL = {
     "INBOX": ("Inbox", "Boîte de réception"),
     "Drafts": ("Drafts", "Brouillons"),
@@ -96,17 +96,6 @@ _MAIL = {
     "no_text": ("This message has no text.", "Ce message n’a pas de texte."),
     "undelivered": ("This message did not reach {name}.", "Ce message n’est pas arrivé à {name}."),
     "text_truncated": ("Only the beginning of the text is shown here.", "Seul le début du texte est affiché ici."),
-    "empty_folder": ("No messages here", "Aucun message ici"),
-    "no_folder": ("There is no such folder", "Ce dossier n’existe pas"),
-    "to_inbox": ("Go to the inbox", "Aller à la boîte de réception"),
-    "empty_INBOX": ("New mail appears here by itself.", "Les nouveaux messages apparaissent ici tout seuls."),
-    "empty_Drafts": ("What you begin to write waits here.", "Ce que vous commencez à écrire attend ici."),
-    "empty_Sent": ("What you send is kept here.", "Ce que vous envoyez est conservé ici."),
-    "empty_Archive": ("What you archive is kept here.", "Ce que vous archivez est conservé ici."),
-    "empty_Junk": ("No junk has come in.", "Aucun message indésirable n’est arrivé."),
-    "empty_Trash": ("What you delete goes here first.", "Ce que vous supprimez passe d’abord par ici."),
-    "empty_other": ("You can ask the assistant to move messages here.",
-                    "Vous pouvez demander à l’assistant d’y ranger des messages."),
     "more": ("Show more", "Afficher la suite"),
     "from": ("From", "De"),
     "to": ("To", "À"),
@@ -134,6 +123,21 @@ _MAIL = {
     "images_shown": ("Pictures are loaded.", "Les images sont chargées."),
     "quoted": ("Quoted text", "Texte cité"),
     "new_mail": ("New mail from {name}", "Nouveau message de {name}"),
+}  # fmt: skip
+
+# %% ../../nbs/web/00_text.ipynb #9e6ec40b
+_EMPTY = {
+    "empty_folder": ("No messages here", "Aucun message ici"),
+    "no_folder": ("There is no such folder", "Ce dossier n’existe pas"),
+    "to_inbox": ("Go to the inbox", "Aller à la boîte de réception"),
+    "empty_INBOX": ("New mail appears here by itself.", "Les nouveaux messages apparaissent ici tout seuls."),
+    "empty_Drafts": ("What you begin to write waits here.", "Ce que vous commencez à écrire attend ici."),
+    "empty_Sent": ("What you send is kept here.", "Ce que vous envoyez est conservé ici."),
+    "empty_Archive": ("What you archive is kept here.", "Ce que vous archivez est conservé ici."),
+    "empty_Junk": ("No junk has come in.", "Aucun message indésirable n’est arrivé."),
+    "empty_Trash": ("What you delete goes here first.", "Ce que vous supprimez passe d’abord par ici."),
+    "empty_other": ("You can ask the assistant to move messages here.",
+                    "Vous pouvez demander à l’assistant d’y ranger des messages."),
 }  # fmt: skip
 
 # %% ../../nbs/web/00_text.ipynb #42c3593b
@@ -218,9 +222,11 @@ _TOOLS = {
     "tool_summarize_thread": ("Reading the thread", "Je lis la discussion"),
 }  # fmt: skip
 
-# %% ../../nbs/web/00_text.ipynb #a6c73eb7
+# %% ../../nbs/web/00_text.ipynb #bebffd4e
 # What every caller sees: the rows of all tables, read-only.
-CATALOGUE: Mapping[str, tuple[str, str]] = MappingProxyType({**_FRAME, **_MAIL, **_DONE, **_ASSISTANT, **_APPROVAL, **_TOOLS})
+CATALOGUE: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {**_FRAME, **_MAIL, **_EMPTY, **_DONE, **_ASSISTANT, **_APPROVAL, **_TOOLS}
+)
 
 # %% ../../nbs/web/00_text.ipynb #26d985d6
 _MONTHS = {
