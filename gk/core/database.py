@@ -329,7 +329,7 @@ def _tell(listeners: list[Callable[[set[str]], None]], topics: set[str]) -> None
         except Exception:  # theirs to mend; the data is safe, and the next group waits
             structlog.get_logger("gk.database").exception("database.listener_failed")
 
-# %% ../../nbs/core/02_database.ipynb #5beffad2
+# %% ../../nbs/core/02_database.ipynb #9f069393
 class _Writer:
     """The thread that owns the one writing connection."""
 
@@ -339,6 +339,7 @@ class _Writer:
         self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.on_commit: list[Callable[[set[str]], None]] = []
         self.sequences: set[int] = set()  # numbers this process gave to its own groups (see core/hub)
+        self.closed = False
         self.thread = threading.Thread(target=self._run, name="gk-writer", daemon=True)
         self.thread.start()
 
@@ -360,8 +361,15 @@ class _Writer:
         _count(group, time.monotonic() - began)
         return topics
 
+    def take(self, job: _Job) -> None:
+        """Put a job into the queue; `DatabaseError` when it is too late."""
+        if self.closed:
+            raise DatabaseError(f"{self.path}: the database is closed")
+        self.jobs.put(job)
+
     def close(self) -> None:
         """Finish what waits, and let go of the file."""
+        self.closed = True
         self.jobs.put(None)
         self.thread.join()
         self.transaction.driver.close()
@@ -432,13 +440,12 @@ class _Readers:
         for reader in self._all:
             reader.driver.close()
 
-# %% ../../nbs/core/02_database.ipynb #b4051b8e
+# %% ../../nbs/core/02_database.ipynb #23c6b854
 class Database:
     """One SQLite file of a data folder: grouped durable writes, snapshot reads."""
 
     def __init__(self, path: Path, driver: sqlite3.Connection) -> None:
         self.path, self.folder = path, path.parent
-        self.closed = False
         self._readers, self._writer = _Readers(path), _Writer(path, driver)
         self.on_commit = self._writer.on_commit  # called in the writer thread, after the commit and before its waiters wake
         self.sequences = self._writer.sequences  # the numbers of our own groups in `change`; the hub forgets what it has seen
@@ -459,19 +466,14 @@ class Database:
         """Run `fn` in the writer's transaction; when this returns, it is on disk. Errors of `fn` are raised here."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._submit(_Job(fn, future, loop))
+        self._writer.take(_Job(fn, future, loop))
         return await future
 
     def write_now(self, fn: Callable[[Transaction], T]) -> T:
         """The same for callers without an event loop: blocks until it is on disk."""
         future: Future[T] = Future()
-        self._submit(_Job(fn, future, None))
+        self._writer.take(_Job(fn, future, None))
         return future.result()
-
-    def _submit(self, job: _Job) -> None:
-        if self.closed:
-            raise DatabaseError(f"{self.path}: the database is closed")
-        self._writer.jobs.put(job)
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
         """Run `fn` on a snapshot, in a small pool of threads."""
@@ -484,6 +486,10 @@ class Database:
     def close(self) -> None:
         """Finish what waits, then close every connection. Closing twice is harmless."""
         if not self.closed:
-            self.closed = True
             self._writer.close()
             self._readers.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._writer.closed
