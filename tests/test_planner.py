@@ -17,6 +17,7 @@ from gk.agent.planner import Planner
 from gk.agent.plans import possible
 from gk.agent.toy import HERE, ToyMail, toy_tools
 from gk.agent.words import NARROW, WIDE
+from gk.mcp.policy import typed
 
 CHANGING = (
     "send_email",
@@ -177,7 +178,7 @@ réponds au premier que oui => list_emails() → reply_email(id='18', body='Oui.
 réponds au message de Carol : « Bien reçu »
     => {SEARCH_CAROL} → reply_email(id='17', body='Bien reçu')
 réponds à Bob en disant que je viens et que j'amène le dessert
-    => {SEARCH_BOB} → reply_email(id='18', body="Je viens et j'amène le dessert.")
+    => {SEARCH_BOB} → reply_email(id='18', body="Je viens.\\nJ'amène le dessert.")
 réponds à Bob pour lui demander s'il vient aussi
     => {SEARCH_BOB} → reply_email(id='18', body='Peux-tu me dire si tu viens aussi\\u202f?')
 réponds à celui de Carol que je passe jeudi => {SEARCH_CAROL} → reply_email(id='17', body='Je passe jeudi.')
@@ -865,3 +866,14 @@ async def test_nobody_is_left_out_of_a_message_in_silence() -> None:
     """ "À Bob et à Zoé" once went to Bob alone, with the text "Et à Zoé."."""
     calls, answer = await Talk().say("transfère le mail de Carol à Bob et à Zoé")
     assert not [c for c in calls if c.startswith(CHANGING)] and "Zoé" in answer
+
+
+@pytest.mark.parametrize(
+    "request_", ["dis à Bob que je viens demain et que j'apporte le pain", "tell Bob that I come and that I bring bread"]
+)
+async def test_a_dictated_text_is_what_was_typed_for_the_policy_too(request_: str) -> None:
+    """A text with its second "que" left out once counted as a stranger's words, and `--yes` refused it."""
+    talk = Talk()
+    await talk.say(request_)
+    [mail] = talk.toy.sent
+    assert typed(mail["body"], [request_]) and mail["body"].count("\n") == 1 and " que " not in mail["body"]

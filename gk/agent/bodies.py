@@ -7,7 +7,7 @@ __all__ = ['Manner', 'CLITIC', 'ERRAND', 'INFORM', 'SAYING', 'TELL', 'ASKING_FR'
            'A_TEXT', 'SMALL', 'WITH_TEXT', 'WISHED', 'LABELS', 'NO_LABEL', 'MARKERS', 'COMPILED_MARKERS', 'CAPITAL_I',
            'ENDS', 'TO_YOU_FR', 'TO_YOU_EN', 'HE_FR', 'SI_FR', 'HE_EN', 'AND_THAT', 'INNER', 'OPEN', 'CLOSE', 'AND_ASK',
            'PARTS', 'FRENCH_TO', 'IN_COPY', 'COPIES', 'MORE_NAMES', 'THING', 'split_body', 'sentence',
-           'second_person_fr', 'second_person_en', 'to_you', 'one_clause', 'spoken', 'compose_body', 'Dictated',
+           'second_person_fr', 'second_person_en', 'to_you', 'clauses', 'spoken', 'compose_body', 'Dictated',
            'split_parts', 'dictate']
 
 # %% ../../nbs/agent/04_bodies.ipynb #8492f6c9
@@ -147,20 +147,20 @@ def to_you(text: str, language: Language) -> str:
     text = HE_EN.sub(lambda m: f"you {second_person_en(m.group(1))}", text, count=1)
     return re.sub(r"\b(?:his|her|their)\b", "your", text)
 
-# %% ../../nbs/agent/04_bodies.ipynb #223136b4
+# %% ../../nbs/agent/04_bodies.ipynb #3ff9d346
 AND_THAT = {
-    "fr": re.compile(r"\b(et|mais|ou) (?:que |qu['’] ?)", re.IGNORECASE),
-    "en": re.compile(r"\b(and|but|or) that (?=(?:i|we|you|he|she|they|it|there|the|my|our|everyone|nobody)\b)", re.IGNORECASE),
+    "fr": re.compile(r",? et (?:que |qu['’] ?)", re.IGNORECASE),
+    "en": re.compile(r",? and that (?=(?:i|we|you|he|she|they|it|there|the|my|our|everyone|nobody)\b)", re.IGNORECASE),
 }
 INNER = re.compile(r"\b(?:que|that)\b|\bqu['’]", re.IGNORECASE)
 
 
-def one_clause(text: str, language: Language) -> str:
-    """Several reported clauses as what is said: "je viens et que j'apporte le pain" → "je viens et j'apporte le pain"."""
-    joint = AND_THAT[language].search(text)
-    return text if not joint or INNER.search(text[: joint.start()]) else AND_THAT[language].sub(r"\1 ", text)
+def clauses(text: str, language: Language) -> list[str]:
+    """What was reported, each clause by itself: "je viens et que j'apporte le pain" → "je viens", "j'apporte le pain"."""
+    parts = AND_THAT[language].split(text)
+    return [text] if INNER.search(parts[0]) else parts
 
-# %% ../../nbs/agent/04_bodies.ipynb #4a62f465
+# %% ../../nbs/agent/04_bodies.ipynb #b70bb92d
 OPEN, CLOSE = " \u00a0\u202f«“„‹‘\"'", " \u00a0\u202f»”“›’\"'."  # what may stand around a quoted text
 
 
@@ -185,7 +185,7 @@ def compose_body(
     """The text of the message."""
     text = text.strip()
     if manner not in ("literal", "thank") and (more := AND_ASK.search(text)):  # "… et demande-lui s'il vient"
-        return f"{compose_body(text[: more.start()], manner, language)} {spoken(text[more.end() :], language)}"
+        return f"{compose_body(text[: more.start()], manner, language)}\n{spoken(text[more.end() :], language)}"
     quoted = quotations(text)
     if quoted and text[: quoted[0][0]].strip(OPEN) == "" and text[quoted[-1][1] :].strip(CLOSE) == "":
         return text[quoted[0][0] : quoted[-1][1]].strip()  # quoted: to the letter
@@ -205,7 +205,7 @@ def compose_body(
         if language == "fr":
             return f"Peux-tu me dire {question}\u202f?"
         return f"Could you tell me {CAPITAL_I.sub('I', question)}?"
-    return sentence(one_clause(text, language) if manner == "say" else text, language)
+    return "\n".join(sentence(part, language) for part in (clauses(text, language) if manner == "say" else [text]))
 
 # %% ../../nbs/agent/04_bodies.ipynb #74bafa65
 @dataclass(frozen=True)
