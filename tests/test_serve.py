@@ -8,6 +8,7 @@ import hashlib
 import imaplib
 import json
 import os
+import resource
 import signal
 import smtplib
 import socket
@@ -494,6 +495,27 @@ def numbers(server: Server) -> dict[tuple[str, ...], float]:
     order = {"protocol": 0, "command": 0, "outcome": 1, "result": 1}
     return {(sample.name, *(sample.labels[label] for label in sorted(sample.labels, key=lambda label: order.get(label, 2)))):
             sample.value for family in families for sample in family.samples}
+
+
+def test_running_out_of_file_descriptors_is_survived_by_every_listener(gk_serve):
+    """A crowd takes all that the process may open; when it has gone, the next client is served, at every port."""
+    server = gk_serve("--demo", extra="[limits]\nper_address = false\n")
+    folder = Path(f"/proc/{server.process.pid}/fd")
+    most = len(list(folder.iterdir())) + 8
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (most, most))
+
+    def greeting(port):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 60) as client:
+            if port == server.web:
+                client.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return client.recv(12)
+
+    for port, said in ((server.smtp, b"220 "), (server.imap, b"* OK "), (server.web, b"HTTP/1.1 200")):
+        crowd = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(40)]
+        eventually(lambda: len(list(folder.iterdir())) >= most - 1)
+        for client in crowd:
+            client.close()
+        assert eventually(lambda port=port, said=said: (greeting(port) or b"").startswith(said)), port
 
 
 def test_the_metrics_of_a_busy_demo_are_what_happened(gk_serve):
