@@ -254,6 +254,31 @@ async def test_tickets_and_tokens_hold_in_another_process(house):
     assert answer.stdout.split() == [alice.address] * 2
 
 
+async def test_the_use_of_a_token_is_noted_every_ten_minutes_and_not_every_time(house, monkeypatch):
+    """A client that lists its mail every second is no reader any more, were each look a write to the disk."""
+    alice = await house.directory.add_account("alice@example.test")
+    _, text = await house.credentials.add_token(alice, "mcp")
+    write, written = house.database.write, []
+    monkeypatch.setattr(house.database, "write", lambda work: written.append(house.now) or write(work))
+    began = house.now
+    for passed in (0, 1, 599, 600, 601, 602, 1201, 1202):
+        house.now = began + passed
+        assert await house.credentials.check_token(text, "mcp")
+    assert [when - began for when in written] == [0, 601, 1202]
+    (token,) = await house.credentials.tokens(alice)
+    assert token.last_used == began + 1202
+
+
+async def test_nobody_gets_a_ticket_who_is_gone(house):
+    alice = await house.directory.add_account("alice@example.test")
+    ticket = await house.credentials.issue_jwt(alice)
+    assert await house.credentials.check_jwt(ticket) == alice
+    await house.directory.delete_account("alice@example.test")
+    assert await house.credentials.check_jwt(ticket) is None
+    with pytest.raises(PasswordError, match="any more"):
+        await house.credentials.issue_jwt(alice)
+
+
 @pytest.mark.parametrize("scopes", [["bogus"], ["mail", "mail:everything"], [], [""], ["mail.read"]])
 async def test_a_token_for_an_unknown_scope_or_none_is_refused(house, scopes):
     """`--scope ""` used to mean every tool."""

@@ -236,8 +236,8 @@ async def test_who_stops_listening_stops_the_server_too(kind: str) -> None:
 
 async def test_a_model_that_is_slow_to_begin_is_waited_for(ollama: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading a model takes longer than connecting may: only the connection has a limit here, the turn has its own."""
-    monkeypatch.setattr("gk.agent.servers.CONNECT_SECONDS", 0.2)
-    ollama.lines, ollama.first_after = [part("ok"), part(done=True)], 0.6
+    monkeypatch.setattr("gk.agent.servers.CONNECT_SECONDS", 1.0)
+    ollama.lines, ollama.first_after = [part("ok"), part(done=True)], 1.5
     assert [c.text for c in await heard(OllamaModel("m", ollama.url))] == ["ok"]
 
 

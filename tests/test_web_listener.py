@@ -18,9 +18,9 @@ GET = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n"
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """Deadlines of a tenth of a second: what they are in years of patience is not the point."""
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "BODY_SECONDS", 0.1)
+    """Short deadlines, which a client in good order still meets when this process does not get its turn for a while."""
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(listener, "BODY_SECONDS", 0.5)
 
 
 async def connect(site: Site, data: bytes = b""):
@@ -147,7 +147,7 @@ async def test_a_request_that_takes_long_to_answer_is_not_late(tmp_path, hurried
         check = site.office.credentials.check_token
 
         async def slow(*given):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.2)  # longer than any deadline above
             return await check(*given)
 
         monkeypatch.setattr(site.office.credentials, "check_token", slow)
