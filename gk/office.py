@@ -233,12 +233,12 @@ async def close_office(office: "Office") -> None:
     office.credentials.close()
     office.database.close()
 
-# %% ../nbs/faces/00_office.ipynb #bf2f792a
+# %% ../nbs/faces/00_office.ipynb #d853a4eb
 async def deliver_waiting(
     office: "Office",
     seconds: float = 10.0,  # longest wait
 ) -> bool:
-    """If no server holds the folder, deliver what waits now. False if a server does it, or time ran out."""
+    """If no server holds the folder, deliver what is due. False: a server does it, time ran out, or something waits for later."""
     try:
         lock = FolderLock(office.settings.data)
     except FolderInUse:
@@ -247,14 +247,20 @@ async def deliver_waiting(
         await office.start()
         async with asyncio.timeout(seconds):
             with office.hub.subscribe("queue") as changes:
-                while (status := await office.queue.status())["pending"] + status["sending"]:
+                while await _busy(office):
                     await changes.next(timeout=1.0)
-        return True
-    except TimeoutError:  # something waits for a later attempt: the next server takes it up
+        return not (await office.queue.status())["pending"]  # a later attempt: the next server takes it up
+    except TimeoutError:
         return False
     finally:
         await office.stop()
         lock.release()
+
+
+async def _busy(office: "Office") -> bool:
+    """Whether something is due, or on its way."""
+    due = await office.queue.next_due()
+    return (due is not None and due <= office.clock()) or bool((await office.queue.status())["sending"])
 
 
 async def remove_person(office: "Office", account: Account) -> None:

@@ -248,10 +248,10 @@ def run(settings: Settings) -> None:
             raise CannotStart(f"{where}: {wrong}; give this user the folder, or choose another with --data") from error
         raise
 
-# %% ../nbs/faces/02_serve.ipynb #5a08bb16
+# %% ../nbs/faces/02_serve.ipynb #a1a1cae7
 def serve(
-    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with everything gk keeps; made if it is missing.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.", readable=False)] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with everything gk keeps; made if missing.", readable=False)] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Seed an empty folder with a demo world: alice, bob, their mail.")] = False,
     log_form: Annotated[str | None, typer.Option("--log", help="Form of the log: text or json.")] = None,
 ) -> None:

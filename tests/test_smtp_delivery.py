@@ -20,7 +20,8 @@ from gk.mail.entries import Entry
 from gk.mail.folders import MailboxError
 from gk.mail.ingest import Delivery
 from gk.mail.mailbox import Mailboxes
-from gk.mail.queue import Queue, Submission
+from gk.mail.queue import Queue, Result, Submission
+from gk.office import Office
 from gk.smtp import delivery
 from gk.smtp.delivery import DeliveryWorker, pause, reply_verdict
 from gk.smtp.outside import OutsideWorld
@@ -645,3 +646,20 @@ async def test_the_outside_world_keeps_files_that_a_mail_program_opens(outside: 
     mail = email.message_from_bytes(files[0].read_bytes())
     assert (mail["X-Envelope-From"], mail["X-Envelope-To"]) == ("bob@example.test", "dave@a.example")
     assert mail["Subject"] in ("n0", "n1", "n2")
+
+
+async def test_a_command_without_a_server_does_not_wait_for_what_is_to_be_tried_later(tmp_path: Path) -> None:
+    """`gk ask` delivers what it has sent; a mail that is tried again in two minutes once made every command last ten seconds."""
+    now = 1_700_000_000.0
+    office = Office.open(Settings(data=tmp_path), clock=lambda: now)
+    await office.directory.add_domain("example.test")
+    alice = await office.directory.add_account("alice@example.test")
+    letters = [Submission("", [(alice.address, alice.id)], TEXT.format(name).encode(), "test") for name in ("later", "now")]
+    await office.queue.submit(letters[0])
+    (item,) = await office.queue.claim(10, now)
+    await office.queue.settle_now([Result(item.recipients[0].id, "pending", "4.2.2 full", now + 120)])
+    await office.queue.submit(letters[1])
+    assert not await office.deliver(seconds=3600)
+    status = await office.queue.status(now)
+    assert (status["pending"], status["sent"]) == (1, 1)
+    await office.close()

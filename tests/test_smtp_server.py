@@ -61,7 +61,7 @@ def test_swaks(mx: Office, peer) -> None:
     done = subprocess.run(
         [peer("swaks"), "--server", f"127.0.0.1:{mx.port}", "--from", "carol@elsewhere.example", "--to", "alice@example.test",
          "--helo", "swaks.example", "--header", "Subject: par swaks", "--body", "Bonjour\\n.point\\n"],
-        capture_output=True, text=True, timeout=30)  # fmt: skip
+        capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stdout
     ((_, _, data),) = mx.queued()
     assert b"Subject: par swaks\r\n" in data
@@ -72,7 +72,7 @@ def test_swaks(mx: Office, peer) -> None:
 @pytest.mark.parametrize(("to", "code"), [("nobody@example.test", "550 5.1.1"), ("dave@outside.example", "550 5.7.1")])
 def test_swaks_is_told_why(mx: Office, peer, to: str, code: str) -> None:
     done = subprocess.run([peer("swaks"), "--server", f"127.0.0.1:{mx.port}", "--from", "c@e.example", "--to", to],
-                          capture_output=True, text=True, timeout=30)  # fmt: skip
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 24
     assert code in done.stdout
     assert mx.queued() == []
@@ -81,7 +81,7 @@ def test_swaks_is_told_why(mx: Office, peer, to: str, code: str) -> None:
 def test_swaks_pipelines(mx: Office, peer) -> None:
     done = subprocess.run(
         [peer("swaks"), "--pipeline", "--server", f"127.0.0.1:{mx.port}", "--from", "carol@elsewhere.example",
-         "--to", "alice@example.test,bob@example.test"], capture_output=True, text=True, timeout=30)  # fmt: skip
+         "--to", "alice@example.test,bob@example.test"], capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert mx.queued()[0][1] == ["alice@example.test", "bob@example.test"]
 
@@ -90,14 +90,14 @@ def test_curl(mx: Office, peer, tmp_path: Path) -> None:
     file = tmp_path / "mail.txt"
     file.write_bytes(MESSAGE.encode() + b"8 bits: \xc3\xa9\r\n" * 100_000)
     subprocess.run([peer("curl"), "-sS", f"smtp://127.0.0.1:{mx.port}/curl.example", "--mail-from", "carol@elsewhere.example",
-                    "--mail-rcpt", "bob@example.test", "-T", file], check=True, timeout=30)  # fmt: skip
+                    "--mail-rcpt", "bob@example.test", "-T", file], check=True, timeout=120)  # fmt: skip
     assert mx.queued()[0][2].endswith(file.read_bytes())
 
 
 def test_smtp_source_twenty_sessions(mx: Office, peer) -> None:
     for arguments in (["-d"], []):
         subprocess.run([peer("smtp-source"), *arguments, "-s", "20", "-m", "200", "-l", "1024", "-f", "carol@elsewhere.example",
-                        "-t", "alice@example.test", f"127.0.0.1:{mx.port}"], check=True, timeout=60)  # fmt: skip
+                        "-t", "alice@example.test", f"127.0.0.1:{mx.port}"], check=True, timeout=120)  # fmt: skip
     assert len(mx.queued()) == 400
 
 
