@@ -93,6 +93,23 @@ async def test_a_conversation_begins_by_form_too(site):
     assert (await client.ask("GET", headers["Location"]))[0] == 200
 
 
+@pytest.mark.parametrize("answer", ["yes", "no"])
+async def test_a_card_is_edited_and_answered_by_form_too(site, answer):
+    client = await site.client(ALICE)
+    conversation = await client.conversation()
+    request = {"text": "send a mail to bob@example.test saying that I arrive tomorrow"}
+    assert (await client.ask("POST", f"/chat/{conversation}/say", request))[0] == 303
+    _, _, page = await client.ask("GET", f"/?c={conversation}")
+    action = re.search(r'action="(/chat/[^"]+/approvals/[^"]+)"', page)
+    assert action
+    fields = {"to": CLAIRE, "subject": "Thursday", "body": "At ten.", "approved": answer, "reason": "not yet"}
+    status, headers, _ = await client.ask("POST", action[1], fields)
+    assert status == 303 and headers["Location"] == f"/?c={conversation}"
+    _, _, page = await client.ask("GET", headers["Location"])
+    assert ("You approved this." if answer == "yes" else "You refused this.") in page
+    assert await sent(site) == (answer == "yes") and ("At ten." in page) == (answer == "yes")
+
+
 async def test_a_promised_conversation_is_promised_to_one_person_only(site):
     alice, bob = await site.client(ALICE), await site.client(BOB)
     promised = await alice.conversation()

@@ -122,7 +122,7 @@ class Socket:
     raw: aiohttp.ClientWebSocketResponse
     seen: list[dict[str, Any]] = field(default_factory=list)
 
-    async def next(self, seconds: float = 10) -> dict[str, Any] | None:
+    async def next(self, seconds: float = 60) -> dict[str, Any] | None:
         """The next message; None when the socket was closed."""
         message = await self.raw.receive(seconds)
         if message.type is not aiohttp.WSMsgType.TEXT:
