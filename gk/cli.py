@@ -331,7 +331,7 @@ def queue_status(as_json: AsJson = False, config: Config = None, data: Data = No
         for key, value in status.items():
             print(f"{key:15} {value}")
 
-# %% ../nbs/faces/03_cli.ipynb #c0a041b6
+# %% ../nbs/faces/03_cli.ipynb #a9602b39
 YEARS = range(1970, 3000)  # that --now may lie in
 
 
@@ -350,7 +350,7 @@ def _clock(now: str | None) -> tuple[Callable[[], float], tzinfo | None]:
     first, began = start.timestamp(), time.monotonic()
     return lambda: first + time.monotonic() - began, start.tzinfo
 
-
+# %% ../nbs/faces/03_cli.ipynb #8e5da004
 def _say(text: str, stream: TextIO | None = None) -> None:
     """Print what may come from a mail: without the control characters that could drive the terminal."""
     shown = "".join(c if c.isprintable() or c in "\n\t\u00a0\u202f" else "�" for c in str(text))

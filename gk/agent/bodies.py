@@ -160,7 +160,7 @@ def clauses(text: str, language: Language) -> list[str]:
     parts = AND_THAT[language].split(text)
     return [text] if INNER.search(parts[0]) else parts
 
-# %% ../../nbs/agent/04_bodies.ipynb #b70bb92d
+# %% ../../nbs/agent/04_bodies.ipynb #8d6812fa
 OPEN, CLOSE = " \u00a0\u202f«“„‹‘\"'", " \u00a0\u202f»”“›’\"'."  # what may stand around a quoted text
 
 
@@ -176,7 +176,7 @@ def spoken(text: str, language: Language) -> str:
             return compose_body(words.cut_to_end(match.end() - 1), manner, language)
     return compose_body(text, "literal", language)
 
-
+# %% ../../nbs/agent/04_bodies.ipynb #8fd9a2d8
 def compose_body(
     text: str,  # the person's words, from the original
     manner: Manner,

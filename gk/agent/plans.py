@@ -407,7 +407,7 @@ def plan(*intents: str) -> Callable[[Callable[[Job], Plan]], Callable[[Job], Pla
 
     return add
 
-# %% ../../nbs/agent/10_plans.ipynb #51ee13c3
+# %% ../../nbs/agent/10_plans.ipynb #3730874a
 @plan("hello", "thanks", "bye", "attach", "folder_change", "marks", "two")
 def courtesy(job: Job) -> Plan:
     """Small talk, and what cannot be done yet."""
@@ -420,9 +420,9 @@ def courtesy(job: Job) -> Plan:
                 "that is two requests. One at a time, please: the first one first."),
         "attach": ("je ne sais pas encore joindre un fichier. Je peux transférer un message avec ses pièces jointes.",
                    "I cannot attach a file yet. I can forward a message with its attachments."),
-        "marks": ("je ne sais pas chercher par étoile, ni les messages déjà lus, ni « sauf ». Je sais chercher les non lus,"
-                  " par personne, par mots, par date ou avec pièce jointe.",
-                  "I cannot search for starred or read messages, nor “all except”. I can search for unread ones,"
+        "marks": ("je ne sais pas chercher par étoile ou par taille, ni les messages déjà lus, ni « sauf ». Je sais chercher"
+                  " les non lus, par personne, par mots, par date ou avec pièce jointe.",
+                  "I cannot search by star or size, for read messages, nor for “all except”. I can search for unread ones,"
                   " by person, by words, by date, or with attachments."),
         "folder_change": ("je ne sais pas encore supprimer ou renommer un dossier.", "I cannot delete or rename a folder yet."),
     }  # fmt: skip

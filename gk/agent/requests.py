@@ -485,7 +485,7 @@ TELLING: tuple[tuple[Manner, re.Pattern[str]], ...] = (
     ("ask", re.compile(r" (?=(?:si|s'|quand|ou|comment|pourquoi|combien|quel|quelle|if|whether|when|where|how|why|what) )")),
 )
 
-# %% ../../nbs/agent/08_requests.ipynb #7e412b0c
+# %% ../../nbs/agent/08_requests.ipynb #8960a3ab
 ASKING = re.compile(r"(?:demande|demandez|demander|ask)\b")
 
 
@@ -498,7 +498,7 @@ def wish(thing: str, language: Language) -> str:
 TO_MYSELF = re.compile(r"\w+ (?:me|moi|us|nous)\b")  # "tell me a joke" is no message
 SHORT_ANSWER = re.compile(r"(?:oui|non|ok|d' accord|merci|yes|no|sure|thanks|thank you)\b")
 
-
+# %% ../../nbs/agent/08_requests.ipynb #5a46b7a9
 def says(reading: Reading) -> bool:
     """True for "say there is room": somebody's words, with no name to begin with."""
     words = reading.slots["message"].text
@@ -678,7 +678,7 @@ def narrowed(request: Request, words: Words, scene: Scene) -> Request:
     intent = "count" if listing.name == "count_emails" else request.intent
     return replace(request, intent=intent, target=replace(target, head="all", wanted=replace(known, **said)))
 
-# %% ../../nbs/agent/08_requests.ipynb #266cf880
+# %% ../../nbs/agent/08_requests.ipynb #9f263101
 JOINT = re.compile(r" (?:et puis|et ensuite|and then|puis|ensuite|then|et|and) (?:(?:aussi|also) )?(?=\S)")
 JOINTS = 3  # that are looked at: more of them are no two orders
 ORDERING = ("read", "show", "find", "reply", "write", "tell", "forward", "archive", "delete", "mark", "move", "summary", "make",
@@ -698,7 +698,7 @@ class Orders:
     second: str
     certain: bool  # it is clear what the second is about
 
-
+# %% ../../nbs/agent/08_requests.ipynb #a88a1caf
 def follows(first: Request, second: Request, scene: Scene) -> bool:
     """True when it is certain what the second order is about, after the first."""
     if first.intent == "reply":
@@ -718,7 +718,7 @@ def follows(first: Request, second: Request, scene: Scene) -> bool:
             return first.intent in LOOKS
     return head is not None or bool(second.to or second.name)
 
-
+# %% ../../nbs/agent/08_requests.ipynb #4eb72f0d
 def two_orders(text: str, scene: Scene) -> Orders | None:
     """One sentence that asks for two things in turn; None for all else."""
     words = without_courtesy(read_words(text))
