@@ -488,7 +488,12 @@ def mcp(who: Who, config: Config = None, data: Data = None) -> None:
 
     _run(config, data, serve)
 
-# %% ../nbs/faces/03_cli.ipynb #183c5d4e
+# %% ../nbs/faces/03_cli.ipynb #6f110288
+def _lose_the_rest() -> None:
+    """What standard output still holds cannot be written: Python would try again at its end, and complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """The program `gk`."""
     logs.fill_streams()
@@ -499,13 +504,15 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # here, where a full disk or a reader that has gone can still be spoken of
     except BrokenPipeError:  # `gk user list | head -1`: nobody reads on, and that is no mistake of anybody's
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lose_the_rest()
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         if not _is_mistake(error):
             raise
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         print("\n".join(f"gk: {line}" for line in text.splitlines()), file=sys.stderr)
+        if isinstance(error, OSError):
+            _lose_the_rest()
         sys.exit(1)
 
 # %% ../nbs/faces/03_cli.ipynb #d150b6d0

@@ -137,8 +137,9 @@ def test_a_reader_that_stops_reading_is_no_error(house):
 
 
 def test_output_on_a_full_disk_is_said(house):
-    run = piped(house, "{gk} queue status --data {data} > /dev/full")
+    run = piped(house, "unset PYTHONUNBUFFERED; {gk} queue status --data {data} > /dev/full")
     assert run.returncode == 1 and run.stderr.startswith("gk: ") and "No space left" in run.stderr
+    assert run.stderr.count("\n") == 1, "once: it is not tried again when the program ends"
 
 
 @pytest.mark.parametrize(("closed", "status"), [
