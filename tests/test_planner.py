@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from gk.agent.model import Message, Person
+from gk.agent.people import match_people
 from gk.agent.phrases import complete
 from gk.agent.planner import Planner
 from gk.agent.plans import possible
@@ -877,3 +878,9 @@ async def test_a_dictated_text_is_what_was_typed_for_the_policy_too(request_: st
     await talk.say(request_)
     [mail] = talk.toy.sent
     assert typed(mail["body"], [request_]) and mail["body"].count("\n") == 1 and " que " not in mail["body"]
+
+
+async def test_an_address_that_takes_no_answers_is_called_by_no_word_of_it() -> None:
+    """ "Un brouillon pour répondre à David" once was a draft to ne-pas-repondre@… of the bank."""
+    bank = Person("Banque", "ne-pas-repondre@bank.example")
+    assert not match_people("répondre", [bank]).exact and match_people("banque", [bank]).exact

@@ -503,7 +503,7 @@ reply en: <reply> [{message}]
     => search_emails(sender='Carol', limit=10) → reply_email(id='17', body='The invoice is paid.')
 """)
 
-# %% ../../nbs/agent/06_phrases.ipynb #52bfc157
+# %% ../../nbs/agent/06_phrases.ipynb #f2d02b36
 read_table(r"""
 forward fr: (partage|partager) {what} avec {to}
 forward en: share {what} with {to}
@@ -521,7 +521,7 @@ forward en: <forward> [{message}]
   forward Carol's mail to bob@example.test saying FYI
     => search_emails(sender='Carol', limit=10) → forward_email(id='17', to=['bob@example.test'], body='FYI.')
 draft fr: [<draft>] [moi] [un|une|le] (brouillon|projet) [de|d'] [mail|message|reponse|courriel|e mail
-    |lettre] {message}
+    |lettre] [pour repondre] {message}
   prépare un brouillon pour Bob : à jeudi
     => create_draft(to=['bob@example.test'], subject='À jeudi', body='À jeudi.')
   brouillon à Carol objet « Cotisation » : je paierai lundi
