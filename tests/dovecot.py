@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NOBODY = 65534
+PATIENCE = 120  # seconds until it is given up: a machine is slow far more often than Dovecot does not start
 USER, PASSWORD = "alice@example.test", "correct horse battery"
 
 CONFIGURATION = """
@@ -99,7 +100,7 @@ class Dovecot:
             if path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o001:
                 path.chmod(path.stat().st_mode | 0o011)
         self.process = subprocess.Popen([program() or "dovecot", "-F", "-c", self.folder / "gk.conf"], stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
