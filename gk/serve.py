@@ -248,7 +248,7 @@ def run(settings: Settings) -> None:
             raise CannotStart(f"{where}: {wrong}; give this user the folder, or choose another with --data") from error
         raise
 
-# %% ../nbs/faces/02_serve.ipynb #a1a1cae7
+# %% ../nbs/faces/02_serve.ipynb #bda9c7f8
 def serve(
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.", readable=False)] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with everything gk keeps; made if missing.", readable=False)] = None,
@@ -278,4 +278,7 @@ def main() -> None:
     logs.fill_streams()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(serve)
-    app()
+    try:
+        app()
+    finally:
+        logs.empty_streams()

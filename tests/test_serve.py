@@ -555,7 +555,8 @@ def test_a_log_that_cannot_be_written_stops_no_mail(gk_serve):
     server = gk_serve("--demo", ready=False)
     with open("/dev/full", "w") as full:
         server.process = subprocess.Popen([BIN / "gk-serve", "--config", server.config, "--data", server.data, "--demo"],
-                                          stdout=subprocess.PIPE, stderr=full, env=server.environment, text=True)
+                                          stdout=subprocess.PIPE, stderr=full, text=True,
+                                          env={**server.environment, "PYTHONUNBUFFERED": ""})  # as it is at home
     assert server.process.stdout is not None
     assert any("gk ready" in line for line in server.process.stdout)
     server.process.stdout.close()
