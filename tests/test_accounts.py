@@ -358,3 +358,12 @@ def test_a_guesser_at_many_names_waits_like_one_at_one_name():
         backoff.failed(f"name{number}@example.test", "203.0.113.9")
     assert backoff.blocked("alice@example.test", "203.0.113.9") > 0
     assert backoff.blocked("alice@example.test", "192.0.2.7") == 0
+
+
+async def test_rfc5321_4_5_3_1_1_a_long_local_part_is_taken_from_others_and_not_given_out(house):
+    """A mailing list writes whom it writes to into its sender; an address of ours must be one that everybody can write to."""
+    long = f"{'l' * 65}@example.test"
+    assert str(Address.parse(long)) == long
+    for add in (house.directory.add_account(long), house.directory.add_alias(long, "alice@example.test")):
+        with pytest.raises(DirectoryError, match="longer than 64"):
+            await add

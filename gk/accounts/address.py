@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ..core.sentences import Told
 
-# %% ../../nbs/accounts/00_address.ipynb #12348933
-MAX_LOCAL = 64  # octets of the part before the @ (RFC 5321 §4.5.3.1.1)
+# %% ../../nbs/accounts/00_address.ipynb #10977140
+MAX_LOCAL = 64  # octets before the @ that every server takes (RFC 5321 §4.5.3.1.1): the most in an address of ours
 MAX_DOMAIN = 255  # octets of the domain, in its ASCII form (RFC 5321 §4.5.3.1.2)
 MAX_ADDRESS = 254  # octets of the whole, without angle brackets (RFC 5321 §4.5.3.1.3)
 MAX_LABEL = 63  # octets between two dots of a domain (RFC 1035 §2.3.4)
@@ -134,7 +134,7 @@ def canonical_domain(
     except (idna.IDNAError, UnicodeError):
         raise AddressError("“{text}” is not an international domain name.", text=_shown(text)) from None
 
-# %% ../../nbs/accounts/00_address.ipynb #16d36dfd
+# %% ../../nbs/accounts/00_address.ipynb #dba3c8d4
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
@@ -157,16 +157,14 @@ def _quoted_end(
 def _check_local(
     local: str,  # the meaning, without quotes
 ) -> str:
-    "The local part in NFC, printable and bounded; raises AddressError"
+    "The local part in NFC, printable; raises AddressError"
     if not local.isascii():
         local = unicodedata.normalize("NFC", local)
     if not local.isprintable():
         raise AddressError("A mail address cannot contain control or invisible characters.")
-    if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
-        raise AddressError("The part before the @ is longer than {most} characters.", most=MAX_LOCAL)
     return local
 
-# %% ../../nbs/accounts/00_address.ipynb #65e1e7e1
+# %% ../../nbs/accounts/00_address.ipynb #45e92270
 def _split_quoted(
     text: str,  # an address whose local part is a quoted string
 ) -> tuple[str, str]:
@@ -183,7 +181,7 @@ def _split(
     "Meaning of the local part, and the domain as written; raises AddressError"
     if not text:
         raise AddressError("The address is empty.")
-    if len(text) > MAX_ADDRESS + MAX_LOCAL + 2:  # room for quotes and backslashes; the meaning is measured later
+    if len(text) > 2 * MAX_ADDRESS:  # room for quotes and backslashes; the meaning is measured later
         raise AddressError("The address is longer than {most} characters.", most=MAX_ADDRESS)
     if text[0] == '"':
         return _split_quoted(text)
@@ -204,7 +202,7 @@ def _written(
         return local
     return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
-# %% ../../nbs/accounts/00_address.ipynb #8cffc4cb
+# %% ../../nbs/accounts/00_address.ipynb #5af519a7
 @dataclass(frozen=True, slots=True)
 class Address:
     "One mail address, checked (RFC 5321 §4.1.2, RFC 6531 §3.3)"
@@ -232,6 +230,11 @@ class Address:
         "The form in which addresses are compared and stored: case folded, domain in U-labels"
         folded = self.local.lower() if self.local.isascii() else unicodedata.normalize("NFC", self.local.casefold())
         return f"{_written(folded)}@{self.domain}"
+
+    def check_ours(self) -> None:
+        "That everybody can write to it, if it is to be given out here; raises AddressError"
+        if len(self.local.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
+            raise AddressError("The part before the @ is longer than {most} characters.", most=MAX_LOCAL)
 
     @property
     def base(self) -> "Address":

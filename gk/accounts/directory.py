@@ -114,7 +114,7 @@ def _resolve(reader: Reader, address: Address) -> Resolution:
         raise UnknownRecipient(f"there is no {address} here")
     return Resolution(tuple(accounts.values()), tuple(remote.values()))
 
-# %% ../../nbs/accounts/01_directory.ipynb #b3d8505d
+# %% ../../nbs/accounts/01_directory.ipynb #181b69ea
 Clock = Callable[[], float]  # Unix seconds
 
 
@@ -124,6 +124,16 @@ def _parsed(text: str) -> Address:
         return Address.parse(text)
     except AddressError as error:
         raise DirectoryError(str(error)) from error
+
+
+def _ours(text: str) -> Address:
+    """The same, of one that is given out here."""
+    address = _parsed(text)
+    try:
+        address.check_ours()
+    except AddressError as error:
+        raise DirectoryError(str(error)) from error
+    return address
 
 
 def _parsed_domain(text: str) -> str:
@@ -188,7 +198,7 @@ def _existing(tx: Transaction, address: Address) -> Account:
         return account
     raise DirectoryError(f"there is no {address} here; `gk user list` shows who there is")
 
-# %% ../../nbs/accounts/01_directory.ipynb #7576a097
+# %% ../../nbs/accounts/01_directory.ipynb #b1310ac6
 class People:
     """The people of this office."""
 
@@ -202,7 +212,7 @@ class People:
         name: str = "",  # for display
     ) -> Account:
         """Add a person. `DirectoryError`."""
-        parsed = _parsed(address)
+        parsed = _ours(address)
         return await self._database.write(lambda tx: _insert_account(tx, parsed, password_hash, name.strip(), self._clock()))
 
     async def all(self) -> list[Account]:
@@ -237,7 +247,7 @@ class People:
 
         return await self._database.write(delete)
 
-# %% ../../nbs/accounts/01_directory.ipynb #4c3ad2ec
+# %% ../../nbs/accounts/01_directory.ipynb #e173c62a
 def _insert_alias(tx: Transaction, address: str, target: Address, now: float) -> Alias:
     if address.startswith("@"):
         _domain_id(tx, address[1:])
@@ -259,7 +269,7 @@ def _alias_key(
     address: str,  # as typed
 ) -> str:  # "team@example.test" or "@example.test"
     """The canonical name of an alias; `DirectoryError`."""
-    return "@" + _parsed_domain(address[1:]) if address.startswith("@") else _parsed(address).key
+    return "@" + _parsed_domain(address[1:]) if address.startswith("@") else _ours(address).key
 
 # %% ../../nbs/accounts/01_directory.ipynb #2c18d02d
 class Aliases:
