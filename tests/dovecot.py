@@ -99,7 +99,9 @@ class Dovecot:
         for path in (self.folder, *self.folder.parents):  # its helpers run as other users and must reach their sockets
             if path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o001:
                 path.chmod(path.stat().st_mode | 0o011)
-        self.process = subprocess.Popen([program() or "dovecot", "-F", "-c", self.folder / "gk.conf"], stderr=subprocess.PIPE)
+        command = [program() or "dovecot", "-F", "-c", self.folder / "gk.conf"]
+        utc = os.environ | {"TZ": "UTC"}  # a day of SEARCH is a day in the server's zone
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=utc)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -253,8 +253,8 @@ def test_refused_recipients_count_as_errors() -> None:
     assert events[-1] == Closed("errors")
 
 
-@pytest.mark.parametrize(("length", "code"), [(64, b"250"), (65, b"553 5.1.7")])
-def test_local_part_64(length: int, code: bytes) -> None:
+@pytest.mark.parametrize(("length", "code"), [(65, b"250"), (241, b"250"), (242, b"553 5.1.7")])
+def test_path_256_with_whatever_local_part(length: int, code: bytes) -> None:
     session = greeted()
     feed(session, b"EHLO a.example\r\n")
     session.bytes_to_send()

@@ -466,6 +466,16 @@ async def test_a_frame_that_is_too_long_or_no_text_closes_that_socket_only(site)
     assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
 
 
+async def test_rfc7692_a_compressed_bomb_on_a_socket_is_not_unpacked(site):
+    """Sixty-four megabytes in as many kilobytes: what counts is what it would be."""
+    client = await site.client(ALICE)
+    async with client.socket(await client.conversation(), compress=15) as socket:
+        await socket.until(type="ready")
+        assert socket.raw.compress, "the server agrees to compression"
+        await socket.raw.send_str("0" * 64_000_000)
+        assert await socket.closed() == 1009
+
+
 async def test_a_flood_on_a_socket_is_slowed_down(site):
     client = await site.client(ALICE)
     async with client.socket(await client.conversation()) as socket:

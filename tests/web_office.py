@@ -108,10 +108,11 @@ class Client:
         return found[1]
 
     @contextlib.asynccontextmanager
-    async def socket(self, conversation: str, after: int = 0, headers: Mapping[str, str] | None = None) -> AsyncIterator[Socket]:
-        async with self.session.ws_connect(
-            f"{self.site.url}/chat/{conversation}/ws?after={after}", headers=headers or {"Origin": self.site.url}
-        ) as socket:
+    async def socket(
+        self, conversation: str, after: int = 0, headers: Mapping[str, str] | None = None, compress: int = 0
+    ) -> AsyncIterator[Socket]:
+        url, headers = f"{self.site.url}/chat/{conversation}/ws?after={after}", headers or {"Origin": self.site.url}
+        async with self.session.ws_connect(url, headers=headers, compress=compress) as socket:
             yield Socket(socket)
 
 
