@@ -89,8 +89,8 @@ class Listeners:
             with suppress(RuntimeError):  # its loop has been closed: nobody listens any more
                 subscription.loop.call_soon_threadsafe(subscription.wake, changed)
 
-# %% ../../nbs/core/03_hub.ipynb #4f354617
-POLL = 0.25  # seconds between two looks for commits of other processes; DESIGN §2 allows one second
+# %% ../../nbs/core/03_hub.ipynb #fb78ca1d
+POLL = 0.25  # seconds between two looks for commits of other processes: what a command does shows in a second
 
 
 def _newest(reader: Reader) -> int:
