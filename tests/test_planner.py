@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from gk.agent import planner
 from gk.agent.model import Message, Person
 from gk.agent.people import match_people
 from gk.agent.phrases import complete
@@ -884,3 +885,20 @@ async def test_an_address_that_takes_no_answers_is_called_by_no_word_of_it() -> 
     """ "Un brouillon pour répondre à David" once was a draft to ne-pas-repondre@… of the bank."""
     bank = Person("Banque", "ne-pas-repondre@bank.example")
     assert not match_people("répondre", [bank]).exact and match_people("banque", [bank]).exact
+
+
+async def test_an_answer_costs_no_more_because_the_conversation_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred turns: every word of every one of them was read at every step, and at last an answer took seconds."""
+    talk = Talk()
+    for _ in range(100):
+        talk.messages += [Message("user", "liste mes mails"), Message("assistant", "7 messages.")]
+        talk.messages += [Message("user", "lis le dernier et archive-le"), Message("assistant", "C'est fait.")]
+    read: list[str] = []
+    split = planner.two_orders
+    monkeypatch.setattr(planner, "two_orders", lambda text, scene: read.append(text) or split(text, scene))
+    looked: list[int] = []
+    look_back = planner.look_back
+    monkeypatch.setattr(planner, "look_back", lambda turns, situation: looked.append(len(turns)) or look_back(turns, situation))
+    calls, _ = await talk.say("combien de mails non lus ?")
+    assert calls and len(read) <= planner.CLOSELY * (len(calls) + 1)
+    assert max(looked) <= planner.MEMORY + planner.CLOSELY
