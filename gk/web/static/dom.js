@@ -40,7 +40,10 @@ export function localTimes(root = document) {
 /** A GET for a part of the page; a session that has ended leads to the sign-in page. */
 export async function part(address, signal) {
   const answer = await fetch(address, { headers: { "X-GK": "part" }, signal, cache: "no-store" });
-  if (answer.status === 401) location.assign("/sign-in");
+  if (answer.status === 401) {
+    location.assign("/sign-in");
+    return new Promise(() => {}); // the page is left: nothing comes after this
+  }
   if (!answer.ok) throw new Error(`${answer.status} ${address}`);
   return answer.text();
 }
