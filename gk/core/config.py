@@ -7,8 +7,9 @@ __all__ = ['Names', 'Listen', 'Hostname', 'SettingsError', 'parse_listen', 'Sect
            'WebSettings', 'MailSettings', 'LimitSettings', 'AgentSettings', 'ToolServer', 'McpSettings', 'TlsSettings',
            'Settings', 'keys', 'load', 'reference']
 
-# %% ../../nbs/core/00_config.ipynb #a4156767
+# %% ../../nbs/core/00_config.ipynb #8b7fa63f
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -317,8 +318,15 @@ def load(
     given = {"data": data, "demo": demo or None, "log": log}
     return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
-# %% ../../nbs/core/00_config.ipynb #91b6b7c5
+# %% ../../nbs/core/00_config.ipynb #0236a27e
+def _as_toml(value: Any) -> str:
+    """A default as one would write it."""
+    value = getattr(value, "get_secret_value", lambda: value)()
+    plain = isinstance(value, bool | int | float | str | list | dict)
+    return "–" if value is None else json.dumps(value if plain else str(value))
+
+
 def reference() -> str:
     """All settings as a Markdown table."""
-    rows = [f"| `{key}` | `{default}` | {text} |" for key, default, text in keys()]
+    rows = [f"| `{key}` | `{_as_toml(default)}` | {text} |" for key, default, text in keys()]
     return "\n".join(["| setting | default | what it is |", "|---|---|---|", *rows])
